@@ -1,0 +1,238 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/ringwall/ringwall/audit"
+	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/check/probe"
+	"github.com/ringwall/ringwall/limit"
+	"github.com/ringwall/ringwall/policy"
+)
+
+// Handler answers one exchange.
+type Handler func(*Exchange)
+
+// Middleware puts a control around the handlers after it.
+type Middleware func(next Handler) Handler
+
+// A Control is one thing that the ring enforces: what it owns, how it is
+// applied and how the wire proves it. The list of all is in controls.go.
+type Control struct {
+	check.Meta
+
+	// Owns names the response headers that this control alone writes. What a
+	// handler or an upstream sets under these names is dropped.
+	Owns []string
+
+	// Static gives owned headers whose value is the same for every answer.
+	Static func(*policy.Policy) map[string]string
+
+	// Finish changes the header of an answer as it begins, when what it
+	// decides depends on the answer. It must be quick and must not block.
+	Finish func(*Exchange, http.Header)
+
+	// Wrap builds the middleware. It decides all that the policy decides, so
+	// that a request costs as little as possible. Nil: nothing to do per request.
+	Wrap func(*policy.Policy, Deps) (Middleware, error)
+
+	// Value says in one line what is in force for requests of a route, for
+	// `policy explain`.
+	Value func(*policy.Policy, *Route) string
+
+	// Verify proves the control from outside: it sends what must be stopped
+	// and what must pass. It answers Unknown when it could not see.
+	Verify func(context.Context, *policy.Policy, *probe.Client) check.Finding
+
+	// Fixed marks a control that others stand on; it cannot be waived.
+	Fixed bool
+}
+
+// Deps is what the ring is given. Zero fields: Log and Audit drop what they
+// get, Limiter is one of the policy's own size, Now is time.Now, a nil Verifier
+// knows nobody (every token is refused), a nil Schema is an error when the
+// policy names one.
+type Deps struct {
+	Log      *slog.Logger  // access log and errors
+	Audit    audit.Sink    // security events
+	Verifier Verifier      // who a bearer token belongs to
+	Schema   RequestSchema // the OpenAPI document, compiled
+	Limiter  limit.Limiter // rate-limit state, kept over reloads
+	Now      func() time.Time
+
+	// Open are cheap endpoints of Ringwall's own, by exact path, such as
+	// /healthz. They are served once the path is known to be canonical: before
+	// the host check, limits and authentication, with all headers.
+	Open map[string]http.Handler
+}
+
+// A Ring is one policy in force around one handler. It is immutable and safe
+// for concurrent use; a reload builds a new one.
+type Ring struct {
+	chain   Handler
+	next    http.Handler
+	deps    Deps
+	routes  *routes
+	static  []field
+	owned   map[string]struct{}
+	finish  []func(*Exchange, http.Header)
+	denials map[string]*atomic.Uint64 // by control; the map itself never changes
+	served  atomic.Uint64
+}
+
+// New compiles the policy around next. All errors are joined; a ring with any
+// of them is not built.
+func New(p *policy.Policy, next http.Handler, deps Deps) (*Ring, error) {
+	return build(p, next, deps, Controls())
+}
+
+func build(p *policy.Policy, next http.Handler, deps Deps, controls []Control) (*Ring, error) {
+	if next == nil {
+		return nil, errors.New("app: the handler is nil")
+	}
+	if deps.Log == nil {
+		deps.Log = slog.New(slog.DiscardHandler)
+	}
+	if deps.Audit == nil {
+		deps.Audit = audit.Discard
+	}
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
+	if deps.Verifier == nil {
+		deps.Verifier = nobody{}
+	}
+	if deps.Limiter == nil {
+		deps.Limiter = limit.NewMemory(int64(p.App.LimitsMemory))
+	}
+	r := &Ring{next: next, deps: deps, owned: map[string]struct{}{}, denials: map[string]*atomic.Uint64{}}
+	var errs []error
+	var err error
+	if r.routes, err = compileRoutes(p); err != nil {
+		errs = append(errs, err)
+	}
+	if err := checkWaivers(p, controls); err != nil {
+		errs = append(errs, err)
+	}
+	var wraps []Middleware
+	for _, c := range controls {
+		r.denials[c.ID] = new(atomic.Uint64)
+		if !inForce(p, c, deps.Now()) {
+			continue
+		}
+		for _, name := range c.Owns {
+			r.owned[http.CanonicalHeaderKey(name)] = struct{}{}
+		}
+		if c.Static != nil {
+			for name, v := range c.Static(p) {
+				r.static = append(r.static, field{http.CanonicalHeaderKey(name), []string{v}})
+			}
+		}
+		if c.Finish != nil {
+			r.finish = append(r.finish, c.Finish)
+		}
+		if c.Wrap != nil {
+			m, err := c.Wrap(p, deps)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", c.ID, err))
+				continue
+			}
+			wraps = append(wraps, m)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	r.chain = func(x *Exchange) { r.next.ServeHTTP(x.W, x.R) }
+	for i := len(wraps) - 1; i >= 0; i-- {
+		r.chain = wraps[i](r.chain)
+	}
+	return r, nil
+}
+
+func (r *Ring) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	x := &Exchange{ring: r, start: r.deps.Now()}
+	x.ctx = exchangeContext{req.Context(), x}
+	x.R = req.WithContext(&x.ctx)
+	x.Answer.x, x.Answer.w = x, w
+	x.W = &x.Answer
+	r.served.Add(1)
+	r.chain(x)
+}
+
+// inForce reports whether no unexpired waiver switches c off. An expired
+// waiver does not: the control comes back at the next load.
+func inForce(p *policy.Policy, c Control, now time.Time) bool {
+	w, ok := p.Waived(c.ID)
+	return !ok || c.Fixed || w.Expired(now)
+}
+
+func checkWaivers(p *policy.Policy, controls []Control) error {
+	var errs []error
+next:
+	for i, w := range p.Waivers {
+		for _, c := range controls {
+			if c.ID == w.Control {
+				if c.Fixed {
+					errs = append(errs, p.Errorf(fmt.Sprintf("waivers[%d].control", i),
+						"remove this waiver", "%s cannot be waived: other controls stand on it", c.ID))
+				}
+				continue next
+			}
+		}
+		errs = append(errs, p.Errorf(fmt.Sprintf("waivers[%d].control", i),
+			"`ringwall policy explain GET /` lists the controls", "no control is called %q", w.Control))
+	}
+	return errors.Join(errs...)
+}
+
+// count adds a refusal to a control's counter.
+func (r *Ring) count(control string) {
+	if n := r.denials[control]; n != nil {
+		n.Add(1)
+	}
+}
+
+// Stats is a snapshot of the ring's counters since it was built.
+type Stats struct {
+	Requests uint64
+	Denials  map[string]uint64 // by control ID; every control is there
+}
+
+// Stats reads the counters. It is cheap enough for a scrape, not for a request.
+func (r *Ring) Stats() Stats {
+	s := Stats{Requests: r.served.Load(), Denials: make(map[string]uint64, len(r.denials))}
+	for id, n := range r.denials {
+		s.Denials[id] = n.Load()
+	}
+	return s
+}
+
+// Checks binds every control's proof to a target. Waived ones answer Waived.
+func Checks(p *policy.Policy, c *probe.Client, now time.Time) []check.Check {
+	var out []check.Check
+	for _, ctl := range Controls() {
+		ctl := ctl
+		verify := func(ctx context.Context) check.Finding { return ctl.Verify(ctx, p, c) }
+		if w, ok := p.Waived(ctl.ID); ok && !ctl.Fixed {
+			verify = func(context.Context) check.Finding { return waived(w, now) }
+		}
+		out = append(out, check.Check{Meta: ctl.Meta, Verify: verify})
+	}
+	return out
+}
+
+func waived(w policy.Waiver, now time.Time) check.Finding {
+	until := w.Until.Format(time.DateOnly)
+	if w.Expired(now) {
+		return check.Failed("the waiver ended on "+until, "the control in force, or a waiver that has not ended",
+			"remove the waiver of "+w.Control+" from the policy and reload, or renew it with a reason")
+	}
+	return check.Finding{Verdict: check.Waived, Got: "until " + until + ": " + w.Reason}
+}
