@@ -1,0 +1,127 @@
+package check_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ringwall/ringwall/check"
+)
+
+func named(id string, verify func(context.Context) check.Finding) check.Check {
+	return check.Check{Meta: check.Meta{ID: id, Title: "The claim of " + id}, Verify: verify}
+}
+
+func gives(f check.Finding) func(context.Context) check.Finding {
+	return func(context.Context) check.Finding { return f }
+}
+
+func TestRunKeepsOrderAndJudges(t *testing.T) {
+	tests := []struct {
+		id     string
+		verify func(context.Context) check.Finding
+		want   check.Verdict
+		got    string // part of the evidence
+	}{
+		{"a/pass", gives(check.Passed("seen %d times", 3)), check.Pass, "seen 3 times"},
+		{"a/fail", gives(check.Failed("200", "403", "switch it on")), check.Fail, "200"},
+		{"a/unseen", gives(check.Unseen("target down")), check.Unknown, "target down"},
+		{"a/waived", gives(check.Finding{Verdict: check.Waived, Got: "until then"}), check.Waived, "until then"},
+		{"a/zero", gives(check.Finding{}), check.Unknown, ""},
+		{"a/silent-pass", gives(check.Finding{Verdict: check.Pass}), check.Unknown, "without evidence"},
+		{"a/no-such-verdict", gives(check.Finding{Verdict: 9, Got: "x"}), check.Unknown, "number 9"},
+		{"a/panic", func(context.Context) check.Finding { panic("index out of range") }, check.Unknown, "index out of range"},
+		{"a/nil", nil, check.Unknown, "no proof"},
+	}
+	var checks []check.Check
+	for _, tt := range tests {
+		checks = append(checks, named(tt.id, tt.verify))
+	}
+	var seen []string
+	r := check.Run(t.Context(), checks, check.Options{Progress: func(r check.Result) { seen = append(seen, r.ID) }})
+	if len(r.Results) != len(tests) || len(seen) != len(tests) {
+		t.Fatalf("%d results, %d calls of Progress, want %d", len(r.Results), len(seen), len(tests))
+	}
+	for i, tt := range tests {
+		res := r.Results[i]
+		if res.ID != tt.id || seen[i] != tt.id || res.Verdict != tt.want || !strings.Contains(res.Got, tt.got) {
+			t.Errorf("result %d is %s %v %q, want %s %v %q", i, res.ID, res.Verdict, res.Got, tt.id, tt.want, tt.got)
+		}
+	}
+	if got, want := r.Summary(), (check.Summary{Pass: 1, Fail: 1, Unknown: 6, Waived: 1}); got != want {
+		t.Errorf("summary %+v, want %+v", got, want)
+	}
+}
+
+func TestRunBoundsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		deaf := func(context.Context) check.Finding { <-release; return check.Passed("too late") }
+		polite := func(ctx context.Context) check.Finding { <-ctx.Done(); return check.Unseen("no answer to GET /") }
+		start := time.Now()
+		r := check.Run(t.Context(), []check.Check{named("a/deaf", deaf), named("a/polite", polite), named("a/quick", gives(check.Passed("ok")))},
+			check.Options{PerCheck: 3 * time.Second})
+		if took := time.Since(start); took > 8*time.Second {
+			t.Errorf("the run took %v", took)
+		}
+		for i, want := range []string{"no verdict within 3s", "no answer to GET /", "ok"} {
+			if r.Results[i].Got != want {
+				t.Errorf("%s: %q, want %q", r.Results[i].ID, r.Results[i].Got, want)
+			}
+		}
+		if r.Results[0].Verdict != check.Unknown {
+			t.Errorf("a check without a verdict in time is %v", r.Results[0].Verdict)
+		}
+		close(release)
+	})
+}
+
+func TestRunCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := 0
+	stop := func(context.Context) check.Finding { ran++; cancel(); return check.Passed("seen") }
+	r := check.Run(ctx, []check.Check{named("a/one", stop), named("a/two", stop)}, check.Options{})
+	if ran != 1 || len(r.Results) != 2 || r.Results[0].Verdict != check.Pass || r.Results[1].Verdict != check.Unknown {
+		t.Errorf("%d ran: %+v", ran, r.Results)
+	}
+}
+
+// TestTrapPassOnNothing: silence is never good.
+func TestTrapPassOnNothing(t *testing.T) {
+	r := check.Run(t.Context(), nil, check.Options{})
+	if r.ExitCode() != 2 {
+		t.Errorf("an empty run exits %d, want 2", r.ExitCode())
+	}
+	if (check.Report{}).ExitCode() != 2 {
+		t.Error("the zero report does not exit 2")
+	}
+	var b strings.Builder
+	if err := r.WriteText(&b, false); err != nil || !strings.Contains(b.String(), "nothing is proved") {
+		t.Errorf("%q, %v", b.String(), err)
+	}
+}
+
+func TestExitCode(t *testing.T) {
+	for _, tt := range []struct {
+		verdicts []check.Verdict
+		want     int
+	}{
+		{[]check.Verdict{check.Pass}, 0},
+		{[]check.Verdict{check.Waived}, 0},
+		{[]check.Verdict{check.Pass, check.Waived, check.Pass}, 0},
+		{[]check.Verdict{check.Pass, check.Fail}, 1},
+		{[]check.Verdict{check.Pass, check.Unknown}, 2},
+		{[]check.Verdict{check.Unknown, check.Fail}, 1},
+		{[]check.Verdict{check.Pass, 77}, 2},
+	} {
+		var r check.Report
+		for _, v := range tt.verdicts {
+			r.Results = append(r.Results, check.Result{Finding: check.Finding{Verdict: v}})
+		}
+		if got := r.ExitCode(); got != tt.want {
+			t.Errorf("%v exit %d, want %d", tt.verdicts, got, tt.want)
+		}
+	}
+}
