@@ -25,8 +25,8 @@ import (
 type Options struct {
 	TLS         *tls.Config       // nil: the system's roots
 	Tokens      map[string]string // access tokens by role; "" is one of an ordinary caller
-	Timeout     time.Duration     // of one request, 0: 10 s
-	MaxRequests int               // in all, 0: 400
+	Timeout     time.Duration     // of one connection, 0: 10 s
+	MaxRequests int               // connections in all, 0: 400
 }
 
 // A Client sends requests to one origin.
@@ -88,12 +88,19 @@ func (c *Client) Base() *url.URL { return c.base }
 // Token returns an access token for the role, or "" when none was given.
 func (c *Client) Token(role string) string { return c.opts.Tokens[role] }
 
-// Sent is how many requests have gone out, over all clients made from this one.
+// Sent is how many connections were opened, over all clients made from this one.
 func (c *Client) Sent() int64 { return c.sent.Load() }
 
 // Dial opens a connection, with TLS when the URL says so and offering only
-// http/1.1. The caller closes it.
+// http/1.1. It counts against MaxRequests, and its deadline is Timeout from
+// now, so that a target that says nothing ends it. The caller closes it.
 func (c *Client) Dial(ctx context.Context) (net.Conn, error) {
+	if c.sent.Add(1) > int64(c.opts.MaxRequests) {
+		c.sent.Add(-1)
+		return nil, ErrNoRequests
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
+	defer cancel()
 	host := c.base.Host
 	if c.base.Port() == "" {
 		port := "443"
@@ -102,13 +109,17 @@ func (c *Client) Dial(ctx context.Context) (net.Conn, error) {
 		}
 		host = net.JoinHostPort(c.base.Hostname(), port)
 	}
-	d := &net.Dialer{Timeout: c.opts.Timeout}
+	d := new(net.Dialer)
 	if c.source != nil {
 		d.LocalAddr = &net.TCPAddr{IP: c.source}
 	}
 	conn, err := d.DialContext(ctx, "tcp", host)
-	if err != nil || c.base.Scheme == "http" {
-		return conn, err
+	if err != nil {
+		return nil, err
+	}
+	conn.SetDeadline(time.Now().Add(c.opts.Timeout))
+	if c.base.Scheme == "http" {
+		return conn, nil
 	}
 	cfg := &tls.Config{}
 	if c.opts.TLS != nil {
@@ -127,13 +138,9 @@ func (c *Client) Dial(ctx context.Context) (net.Conn, error) {
 }
 
 // Do sends one request on a connection of its own and reads the answer,
-// skipping 1xx. It never follows a redirect and never retries.
+// skipping 1xx. It never follows a redirect and never retries. It reads at most
+// 2 MB from the connection: an answer whose header is longer is an error.
 func (c *Client) Do(ctx context.Context, req Request) (*Response, error) {
-	if c.sent.Add(1) > int64(c.opts.MaxRequests) {
-		return nil, ErrNoRequests
-	}
-	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
-	defer cancel()
 	conn, err := c.Dial(ctx)
 	if err != nil {
 		return nil, err
@@ -157,6 +164,9 @@ func (c *Client) Do(ctx context.Context, req Request) (*Response, error) {
 	for {
 		res, err := http.ReadResponse(br, &http.Request{Method: method})
 		if err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
 			select {
 			case werr := <-written:
 				if werr != nil {
