@@ -75,6 +75,8 @@ type Limit struct {
 	Per      time.Duration `yaml:"per" doc:"the period, 1s to 24h"`
 	Paths    []string      `yaml:"paths" doc:"path patterns that the class counts; only the class global has none"`
 	Message  string        `yaml:"message" doc:"what a refused client is told; empty: a plain sentence"`
+
+	OnStoreError string `yaml:"on_store_error" doc:"allow or deny (503) requests while the limits cannot be read; absent: allow for global, deny for the others"`
 }
 
 // Route says who may call the requests that it matches.
