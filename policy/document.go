@@ -1,0 +1,303 @@
+package policy
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+// Bounds of a policy file. The YAML parser takes quadratic time on long and on
+// deep input and recurses on the latter, so both are bounded before it starts.
+const (
+	maxFile   = 1 << 20
+	maxTokens = 100_000
+	maxDepth  = 20
+)
+
+// A document is a parsed file: the tree without anchors, tags and the rest
+// that a policy does not use, and where each key and value stands.
+type document struct {
+	file  string
+	lines []string
+	root  *node
+	index map[string]*node // by path
+}
+
+type position struct{ line, column int }
+
+type nodeKind uint8
+
+const (
+	null nodeKind = iota
+	text          // quoted, or plain and not one of the following
+	number
+	boolean
+	list
+	table
+)
+
+var kindNames = [...]string{"nothing", "a text", "a number", "true or false", "a list", "a table of keys"}
+
+type node struct {
+	kind   nodeKind
+	value  string  // of a scalar
+	items  []*node // of a list or table
+	key    string  // in a table
+	keyAt  position
+	at     position
+	quoted bool
+}
+
+// place is what a caret points at: the value, or the key of a whole table or
+// list or of a value that is not there.
+func (n *node) place() position {
+	if n.keyAt.line > 0 && (n.kind == null || n.kind >= list) {
+		return n.keyAt
+	}
+	return n.at
+}
+
+func child(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+func item(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
+
+// parent cuts the last step off a path.
+func parent(path string) string { return path[:max(0, strings.LastIndexAny(path, ".["))] }
+
+// find returns the node of a path, or of its nearest parent that is written;
+// nil when that is the whole file.
+func (d *document) find(path string) *node {
+	for ; path != ""; path = parent(path) {
+		if n := d.index[path]; n != nil {
+			return n
+		}
+	}
+	return nil
+}
+
+// mistake makes an error that points at a place of the file.
+func (d *document) mistake(at position, path, hint, reason string) *Error {
+	e := &Error{File: d.file, Path: path, Reason: reason, Hint: hint}
+	if at.line > 0 && at.line <= len(d.lines) {
+		e.Line, e.Column, e.Source = at.line, max(1, at.column), d.lines[at.line-1]
+	}
+	return e
+}
+
+// parseDocument reads YAML. The errors are those of the form: syntax,
+// encoding, duplicate keys and the parts of YAML that a policy may not use.
+func parseDocument(file string, src []byte) (*document, Errors) {
+	d := &document{file: file, index: map[string]*node{}}
+	whole := func(hint, reason string) (*document, Errors) {
+		return nil, Errors{d.mistake(position{}, "", hint, reason)}
+	}
+	if len(src) > maxFile {
+		return whole("a policy is a few hundred lines", "the file is larger than 1MiB")
+	}
+	src = bytes.TrimPrefix(src, []byte("\ufeff"))
+	d.lines = strings.Split(string(src), "\n")
+	for i, line := range d.lines {
+		d.lines[i] = strings.TrimSuffix(line, "\r")
+	}
+	if at, reason := badCharacter(d.lines); reason != "" {
+		return nil, Errors{d.mistake(at, "", "save the file as UTF-8 text", reason)}
+	}
+	body, err := d.parse(src)
+	if err != nil {
+		return nil, Errors{err}
+	}
+	c := &converter{doc: d}
+	d.root = c.node("", body)
+	if len(c.errs) == 0 && d.root.kind != table {
+		return nil, Errors{d.mistake(d.root.at, "", "start with the line `site: api.example.com`",
+			"the file is "+kindNames[d.root.kind]+", and a policy is a table of keys")}
+	}
+	return d, c.errs
+}
+
+// parse runs the YAML parser and returns the body of the only document.
+func (d *document) parse(src []byte) (body ast.Node, bad *Error) {
+	defer func() {
+		if recover() != nil { // a defect of the parser must not stop a server that reloads
+			body, bad = nil, d.mistake(position{}, "", "look for brackets, quotes and indentation that do not match", "the file is not YAML")
+		}
+	}()
+	tokens := lexer.Tokenize(string(src))
+	if len(tokens) > maxTokens {
+		return nil, d.mistake(position{}, "", "a policy is a few hundred lines", "the file has more than 100,000 words")
+	}
+	if t := tooDeep(tokens); t != nil {
+		return nil, d.mistake(at(t), "", "", "brackets or dashes are nested more than 20 deep")
+	}
+	f, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+	if err != nil {
+		reason, where := err.Error(), position{}
+		if e, ok := err.(yaml.Error); ok {
+			reason, where = e.GetMessage(), at(e.GetToken())
+		}
+		return nil, d.mistake(where, "", "", "this is not YAML: "+strings.Join(strings.Fields(reason), " "))
+	}
+	for _, doc := range f.Docs {
+		if doc.Body == nil {
+			continue
+		}
+		if body != nil {
+			return nil, d.mistake(at(doc.Body.GetToken()), "", "keep one policy in one file", "a second document begins here")
+		}
+		body = doc.Body
+	}
+	if body == nil {
+		return nil, d.mistake(position{}, "", "`ringwall init` writes a policy to start from", "the file is empty")
+	}
+	return body, nil
+}
+
+// tooDeep returns the token that opens a level too many. Nesting by indentation
+// needs no bound here: n levels take n*n bytes.
+func tooDeep(tokens token.Tokens) *token.Token {
+	flow, run, line := 0, 0, 0
+	for _, t := range tokens {
+		switch t.Type {
+		case token.SequenceStartType, token.MappingStartType:
+			flow++
+		case token.SequenceEndType, token.MappingEndType:
+			flow--
+		case token.SequenceEntryType, token.MappingKeyType, token.TagType, token.AnchorType:
+			if t.Position != nil && t.Position.Line != line {
+				run, line = 0, t.Position.Line
+			}
+			run++
+		}
+		if flow > maxDepth || run > maxDepth {
+			return t
+		}
+	}
+	return nil
+}
+
+func at(t *token.Token) position {
+	if t == nil || t.Position == nil {
+		return position{}
+	}
+	return position{t.Position.Line, t.Position.Column}
+}
+
+// badCharacter finds bytes that are not UTF-8 and characters that a reader
+// does not see.
+func badCharacter(lines []string) (position, string) {
+	for i, line := range lines {
+		column := 0
+		for at, r := range line {
+			column++
+			switch {
+			case r == utf8.RuneError && !strings.HasPrefix(line[at:], "\uFFFD"):
+				return position{i + 1, column}, "the file is not UTF-8"
+			case r != '\t' && unprintable(r):
+				return position{i + 1, column}, fmt.Sprintf("an invisible character (U+%04X) is in the file", r)
+			}
+		}
+	}
+	return position{}, ""
+}
+
+// unprintable reports control and format characters and line separators, but
+// not the two joiners that some scripts need.
+func unprintable(r rune) bool {
+	return r != '\u200c' && r != '\u200d' && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
+}
+
+// A converter makes a tree of nodes from the parser's.
+type converter struct {
+	doc  *document
+	errs Errors
+}
+
+func (c *converter) say(at position, path, hint, format string, args ...any) {
+	c.errs = append(c.errs, c.doc.mistake(at, path, hint, fmt.Sprintf(format, args...)))
+}
+
+func (c *converter) node(path string, n ast.Node) *node {
+	out := &node{at: at(n.GetToken())}
+	if path != "" {
+		c.doc.index[path] = out
+	}
+	switch n := n.(type) {
+	case *ast.NullNode:
+	case *ast.StringNode:
+		out.kind, out.value = text, n.Value
+		out.quoted = n.Token.Type == token.SingleQuoteType || n.Token.Type == token.DoubleQuoteType
+	case *ast.LiteralNode:
+		out.kind, out.value, out.quoted = text, n.Value.Value, true
+	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
+		out.kind, out.value = number, n.GetToken().Value
+	case *ast.BoolNode:
+		out.kind, out.value = boolean, n.GetToken().Value
+	case *ast.SequenceNode:
+		out.kind = list
+		for i, v := range n.Values {
+			out.items = append(out.items, c.node(item(path, i), v))
+		}
+	case *ast.MappingNode:
+		out.kind = table
+		c.entries(path, out, n.Values)
+	case *ast.MappingValueNode:
+		out.kind = table
+		c.entries(path, out, []*ast.MappingValueNode{n})
+	case *ast.AnchorNode, *ast.AliasNode:
+		c.say(out.at, path, "write the value out", "anchors (&) and aliases (*) are not for policies")
+	case *ast.TagNode, *ast.DirectiveNode:
+		c.say(out.at, path, "write the plain value", "YAML tags and directives are not for policies")
+	default:
+		c.say(out.at, path, "", "this kind of YAML (%s) is not for policies", n.Type())
+	}
+	if strings.ContainsFunc(out.value, unprintable) {
+		c.say(out.at, path, "keep the text on one line; after > write >- so that it does not end in a line break",
+			"the value has a control character or a line break")
+		out.kind, out.value = null, ""
+	}
+	return out
+}
+
+func (c *converter) entries(path string, out *node, values []*ast.MappingValueNode) {
+	if len(values) > 0 && !(out.at.line > 0 && values[0].IsFlowStyle) {
+		out.at = at(values[0].Key.GetToken())
+	}
+	seen := map[string]position{}
+	for _, v := range values {
+		key, ok := v.Key.(ast.ScalarNode)
+		keyAt := at(v.Key.GetToken())
+		if _, merge := v.Key.(*ast.MergeKeyNode); merge || !ok {
+			c.say(keyAt, path, "write `name: value`", "only plain names can be keys, and there is no merging with <<")
+			continue
+		}
+		name := key.GetToken().Value
+		if strings.ContainsFunc(name, unprintable) || name == "" {
+			c.say(keyAt, path, "write `name: value`", "a key is empty or has a control character")
+			continue
+		}
+		if first, dup := seen[name]; dup {
+			c.say(keyAt, child(path, name), "keep one", "this key stands twice, first on line %d", first.line)
+			continue
+		}
+		seen[name] = keyAt
+		if v.Value == nil {
+			continue
+		}
+		n := c.node(child(path, name), v.Value)
+		n.key, n.keyAt = name, keyAt
+		out.items = append(out.items, n)
+	}
+}

@@ -1,0 +1,5 @@
+package policy
+
+import "time"
+
+func (l *loader) rules(time.Time) {}
