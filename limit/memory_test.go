@@ -104,6 +104,17 @@ func TestTenMillion(t *testing.T) {
 func TestTrapLimiterMemoryAndCollisions(t *testing.T) {
 	long := []limit.Rate{mustRate(t, "long", 10, 24*time.Hour, 10)}
 	m := limit.NewMemory(64 << 10)
+	into := make([]limit.Decision, 1)
+	flood := func(from, to uint32, requests int) {
+		for i := from; i < to; i++ {
+			for range requests {
+				if _, err := m.Take(limit.Addr(address(i)), long, start, into); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	flood(0, 10_000, 1) // so that those to be blocked get their places anywhere
 	var blocked []*client
 	for i := range 40 {
 		key := limit.Addr(address(1<<31 + uint32(i)))
@@ -115,17 +126,10 @@ func TestTrapLimiterMemoryAndCollisions(t *testing.T) {
 		}
 		blocked = append(blocked, c)
 	}
-	into := make([]limit.Decision, 1)
-	for i := range uint32(100_000) {
-		for range 8 {
-			if _, err := m.Take(limit.Addr(address(i)), long, start, into); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if i%1000 == 0 {
-			for _, c := range blocked {
-				c.take(t, m, start)
-			}
+	for i := range uint32(100) {
+		flood(10_000+i*1000, 11_000+i*1000, 8)
+		for _, c := range blocked {
+			c.take(t, m, start)
 		}
 	}
 	st := m.Stats()
