@@ -1,0 +1,29 @@
+# Verbs: run, test, quick, lint, bench. Everything else is the go command.
+GO ?= go
+
+.PHONY: run build test quick lint bench
+
+run: build                  ## https://localhost:8443 with the notes API behind it
+	exec bin/ringwall serve --dev
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ringwall ./cmd/ringwall
+
+test:                       ## everything; with CI=true fuzzing and no skips too
+	test/packages.sh
+	$(GO) vet ./...
+	$(GO) test -race -shuffle=on -timeout 8m ./...
+	if [ "$$CI" = true ]; then test/fuzz.sh 30s; fi
+
+quick:                      ## the inner loop: no packages, no race detector, no processes
+	$(GO) vet ./...
+	$(GO) test -short ./...
+
+lint:
+	test -z "$$(gofmt -l . | tee /dev/stderr)"
+	$(GO) vet ./...
+	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+
+bench:                      ## figures for docs/benchmarks.md; needs wrk
+	$(GO) test -run '^$$' -bench . -benchmem -count 6 ./...
+	$(GO) run ./bench
