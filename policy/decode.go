@@ -147,7 +147,7 @@ func (l *loader) leaves(path string, n *node, v reflect.Value, f field) {
 	for i, it := range n.items {
 		e := reflect.New(v.Type().Elem()).Elem()
 		found := len(l.errs)
-		l.scalar(item(path, i), it, e, field{})
+		l.scalar(item(path, i), it, e, f.each())
 		switch x := e.Interface(); {
 		case len(l.errs) > found:
 		case x == "":
@@ -227,7 +227,7 @@ func (l *loader) unknown(path string, n *node, t reflect.Type) {
 // elsewhere finds the path of a key that stands in the wrong section.
 func (l *loader) elsewhere(key string) (found string) {
 	eachField(reflect.TypeFor[Policy](), "", func(path string, f field) {
-		if found == "" && f.key == key {
+		if found == "" && fold(f.key) == fold(key) {
 			found = path
 		}
 	})

@@ -263,11 +263,6 @@ func (c *converter) node(path string, n ast.Node) *node {
 	default:
 		c.say(out.at, path, "", "this kind of YAML (%s) is not for policies", n.Type())
 	}
-	if strings.ContainsFunc(out.value, unprintable) {
-		c.say(out.at, path, "keep the text on one line; after > write >- so that it does not end in a line break",
-			"the value has a control character or a line break")
-		out.kind, out.value = null, ""
-	}
 	return out
 }
 

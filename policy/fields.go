@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // A field is one key, as the tags of a struct give it.
@@ -17,6 +19,7 @@ type field struct {
 	hasValue bool   // there is a default tag
 	required bool
 	min, max string
+	oneOf    []string
 	env      string
 }
 
@@ -38,11 +41,23 @@ func fields(t reflect.Type) []field {
 		}
 		f := field{index: i, key: key, doc: tag.Get("doc"), min: tag.Get("min"), max: tag.Get("max"),
 			env: tag.Get("env"), required: tag.Get("required") == "true"}
+		if names := tag.Get("oneof"); names != "" {
+			f.oneOf = strings.Split(names, ",")
+		}
 		f.fallback, f.hasValue = tag.Lookup("default")
 		out = append(out, f)
 	}
 	return out
 }
+
+// fieldOf returns the field of a key, which must be there.
+func fieldOf(t reflect.Type, key string) field {
+	all := fields(t)
+	return all[slices.IndexFunc(all, func(f field) bool { return f.key == key })]
+}
+
+// each is the field of one entry of a list.
+func (f field) each() field { return field{oneOf: f.oneOf} }
 
 // isScalar reports whether a type is written as one word or text.
 func isScalar(t reflect.Type) bool {
@@ -104,6 +119,17 @@ func setScalar(v reflect.Value, f field, s string) error {
 	if f.hasValue && f.fallback != "" && x == "" {
 		return &misfit{"the value is empty", "remove the key to use the default, " + quote(f.fallback)}
 	}
+	if strings.ContainsFunc(s, unprintable) || !utf8.ValidString(s) {
+		return &misfit{"the value has a line break or an invisible character",
+			"write it on one line; a text over several lines begins with >- and not with > or |"}
+	}
+	if f.oneOf != nil && s != "" && !slices.Contains(f.oneOf, s) {
+		hint := "write " + strings.Join(f.oneOf[:len(f.oneOf)-1], ", ") + " or " + f.oneOf[len(f.oneOf)-1]
+		if near := nearest(s, f.oneOf); near != "" {
+			hint = "did you mean " + near + "?"
+		}
+		return &misfit{quote(s) + " is not known here", hint}
+	}
 	n := reflect.ValueOf(x).Convert(v.Type())
 	for _, bound := range []struct {
 		limit, than string
@@ -143,7 +169,7 @@ func setList(v reflect.Value, f field, texts []string) (at int, err error) {
 		if s == "" {
 			return i, &misfit{"the value is empty", "remove it"}
 		}
-		if err := setScalar(e, field{}, s); err != nil {
+		if err := setScalar(e, f.each(), s); err != nil {
 			return i, err
 		}
 		if seen[e.Interface()] {

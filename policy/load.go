@@ -76,7 +76,6 @@ func Parse(name string, yaml []byte, opts LoadOptions) (*Policy, error) {
 	setDefaults(v)
 	l.table("", doc.root, v)
 	l.environment(opts)
-	l.secrets()
 	l.required()
 	l.rules(opts.Now())
 	if len(l.errs) > 0 {
@@ -161,7 +160,11 @@ func (l *loader) requiredIn(path string, v reflect.Value) {
 		switch {
 		case isLeaf(fv.Type()):
 			if f.required && fv.IsZero() && !l.spoiled(here) {
-				l.errorf(here, "it means: "+f.doc, "%s is missing", f.key)
+				lack := "missing"
+				if l.doc.index[here] != nil {
+					lack = "empty"
+				}
+				l.errorf(here, f.doc, "%s is %s", f.key, lack)
 			}
 		case fv.Kind() == reflect.Struct:
 			l.requiredIn(here, fv)

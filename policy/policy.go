@@ -16,8 +16,10 @@ import (
 //	default   the value when the key is absent, written as in the file; lists by comma
 //	required  "true": a policy without it is refused
 //	min, max  the range of a number, duration or size, ends included
+//	oneof     the allowed values of a text, or of each in a list
 //	env       a further environment variable that sets it
 //	secret    the name of a secret, which no policy file may hold
+//	bytes     of a secret: its value is base64 of exactly so many bytes
 type Policy struct {
 	Site     string   `yaml:"site" required:"true" doc:"host name that clients use, lower case, without scheme or port; others are answered 421"`
 	Upstream string   `yaml:"upstream" doc:"the API behind: http://127.0.0.1:8000 or unix:/run/api.sock; absent when the handler is Go code"`
@@ -67,14 +69,14 @@ type App struct {
 	Schema       string           `yaml:"schema" doc:"OpenAPI 3.1 file; every request to the upstream is validated against it"`
 	Routes       []Route          `yaml:"routes" doc:"who may call what; the first match wins; nothing matched: signed-in"`
 	Headers      Headers          `yaml:"headers" doc:"response headers with values of their own"`
-	Log          string           `yaml:"log" default:"info" env:"LOG_LEVEL" doc:"least severe level that is logged: debug, info, warn or error"`
+	Log          string           `yaml:"log" default:"info" oneof:"debug,info,warn,error" env:"LOG_LEVEL" doc:"least severe level that is logged"`
 }
 
 // CORS is the allow-list of web origins (Fetch standard, section 3.2).
 type CORS struct {
 	Origins     []string      `yaml:"origins" doc:"exact origins, such as https://app.example.com; none: no cross-origin reads"`
 	Credentials bool          `yaml:"credentials" default:"true" doc:"cookies and Authorization may be sent cross-origin"`
-	Methods     []string      `yaml:"methods" default:"GET,POST,PUT,PATCH,DELETE" doc:"methods that a preflight allows"`
+	Methods     []string      `yaml:"methods" default:"GET,POST,PUT,PATCH,DELETE" oneof:"GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS" doc:"methods that a preflight allows"`
 	Headers     []string      `yaml:"headers" default:"Content-Type,Authorization" doc:"request headers that a preflight allows"`
 	Expose      []string      `yaml:"expose" default:"RateLimit,RateLimit-Policy,Retry-After,X-Request-Id" doc:"response headers that a page may read"`
 	MaxAge      time.Duration `yaml:"max_age" default:"10m" min:"0s" max:"2h" doc:"how long a browser keeps a preflight's answer"`
@@ -87,7 +89,7 @@ type Limit struct {
 	Paths    []string      `yaml:"paths" doc:"path patterns that the class counts; only the class global has none"`
 	Message  string        `yaml:"message" doc:"what a refused client is told; empty: a plain sentence"`
 
-	OnStoreError string `yaml:"on_store_error" doc:"allow or deny (503) requests while the limits cannot be read; absent: allow for global, deny for the others"`
+	OnStoreError string `yaml:"on_store_error" oneof:"allow,deny" doc:"allow or deny (503) requests while the limits cannot be read; absent: allow for global, deny for the others"`
 }
 
 // Route says who may call the requests that it matches.
@@ -96,7 +98,7 @@ type Limit struct {
 // stands for one segment. Matching is by segment, on the canonical path only.
 type Route struct {
 	Path         string        `yaml:"path" required:"true" doc:"pattern: /a/b is that path, /a/ is all below it, {name} is one segment"`
-	Methods      []string      `yaml:"methods" doc:"methods that the route is for; none: all. GET covers HEAD"`
+	Methods      []string      `yaml:"methods" oneof:"GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS" doc:"methods that the route is for; none: all. GET covers HEAD"`
 	Allow        []string      `yaml:"allow" required:"true" doc:"anyone, signed-in, roles, or permissions such as notes:write; one of them is enough"`
 	Body         Size          `yaml:"body" min:"1kB" max:"1GB" doc:"largest request body here; absent: app.body"`
 	ContentTypes []string      `yaml:"content_types" doc:"media types here; absent: app.content_types"`
@@ -123,7 +125,7 @@ type Identity struct {
 	Audience    string              `yaml:"audience" doc:"aud of access tokens; absent: the issuer"`
 	AccessToken time.Duration       `yaml:"access_token" default:"10m" min:"1m" max:"1h" doc:"lifetime of an access token"`
 	Roles       map[string][]string `yaml:"roles" doc:"role names and their permissions; * grants all, notes:* all of notes"`
-	TokenKey    Secret              `yaml:"-" secret:"identity_token_key" doc:"base64 Ed25519 seed, 32 bytes, that signs and checks access tokens"`
+	TokenKey    Secret              `yaml:"-" secret:"identity_token_key" bytes:"32" doc:"base64 Ed25519 seed, 32 bytes, that signs and checks access tokens"`
 }
 
 // Waiver switches one control off, in writing, until a day.
@@ -136,4 +138,3 @@ type Waiver struct {
 // Size is a number of bytes. Written 200kB, 64MB, 1GB (powers of 1000) or
 // 64MiB (powers of 1024).
 type Size int64
-

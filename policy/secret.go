@@ -26,6 +26,14 @@ func (s Secret) Reveal() string {
 	return *s.value
 }
 
+// Bytes decodes a base64 secret, in the standard or the URL alphabet, padded or
+// not; nil when it is none. Those that Load found for a field with a bytes tag
+// have that length.
+func (s Secret) Bytes() []byte {
+	b, _ := decodeBase64(s.Reveal())
+	return b
+}
+
 // Set reports whether there is a value.
 func (s Secret) Set() bool { return s.Reveal() != "" }
 
