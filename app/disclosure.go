@@ -1,8 +1,38 @@
 package app
 
-import "github.com/ringwall/ringwall/check"
+import (
+	"context"
 
+	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/check/probe"
+	"github.com/ringwall/ringwall/policy"
+)
+
+// disclosure drops what an upstream says of its own software. It owns the names
+// and sets none of them.
 var disclosure = Control{
-	Meta: check.Meta{ID: "app/disclosure", Title: "Answers do not name the software behind them"},
-	Owns: []string{"Server", "X-Powered-By"},
+	Meta: check.Meta{
+		ID:    "app/disclosure",
+		Title: "Answers do not name the software behind them",
+		Why:   "A product and its version tell a scanner which attacks to try.",
+		Ref:   "RFC 9110, 7.6.3 and 10.2.4; OWASP Secure Headers Project; blueprint A1, T7",
+	},
+	Owns:  disclosing,
+	Value: func(*policy.Policy, *Route) string { return "Server, X-Powered-By and their like are dropped" },
+	Verify: func(ctx context.Context, _ *policy.Policy, c *probe.Client) check.Finding {
+		claims := make([]headerClaim, len(disclosing))
+		for i, name := range disclosing {
+			claims[i] = headerClaim{name, "no " + name, func(values []string) bool { return len(values) == 0 }}
+		}
+		return verifyHeaders(ctx, c, "put the app ring in front of the API, or drop the header there", claims...)
+	},
+}
+
+// disclosing are headers that say what made the answer. Via is among them: a
+// gateway may leave it out of answers (RFC 9110, 7.6.3), and it names the hosts
+// and products inside.
+var disclosing = []string{
+	"Server", "Via", "Powered-By", "X-Powered-By", "X-Powered-By-Plesk", "X-Powered-Cms", "X-Server-Powered-By", "X-Cf-Powered-By",
+	"X-Aspnet-Version", "X-Aspnetmvc-Version", "X-Php-Version", "X-Generator", "X-Generated-By", "X-Framework", "X-Cms",
+	"X-Joomla-Version", "X-Umbraco-Version", "X-Owa-Version", "X-Beserver", "X-Feserver", "X-Varnish-Backend", "X-Varnish-Server",
 }

@@ -1,8 +1,98 @@
 package app
 
-import "github.com/ringwall/ringwall/check"
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
 
+	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/check/probe"
+	"github.com/ringwall/ringwall/policy"
+)
+
+// hsts tells browsers to use HTTPS only. It says so over HTTPS alone: over
+// plain HTTP anybody on the way could have written it, and browsers ignore it
+// (RFC 6797, 7.2). Subdomains and preload are said only when the policy asks:
+// both reach further than this site and are hard to take back.
 var hsts = Control{
-	Meta: check.Meta{ID: "app/hsts", Title: "Browsers use HTTPS only"},
+	Meta: check.Meta{
+		ID:    "app/hsts",
+		Title: "Browsers use HTTPS only",
+		Why:   "A first request over plain HTTP can be read and answered by anybody on the way.",
+		Ref:   "RFC 6797; blueprint A1, E2",
+	},
 	Owns: []string{"Strict-Transport-Security"},
+	Wrap: func(p *policy.Policy, _ Deps) (Middleware, error) {
+		if p.App.Headers.HSTS.MaxAge < minHSTS {
+			return nil, p.Errorf("app.headers.hsts.max_age", "365d is usual; to be without it, waive app/hsts",
+				"less than one hour protects nobody, and 0 makes browsers forget the rule")
+		}
+		value := []string{hstsValue(p)}
+		return func(next Handler) Handler {
+			return func(x *Exchange) {
+				if x.Secure {
+					x.Answer.Set("Strict-Transport-Security", value)
+				}
+				next(x)
+			}
+		}, nil
+	},
+	Value: func(p *policy.Policy, _ *Route) string { return hstsValue(p) + ", over HTTPS only" },
+	Verify: func(ctx context.Context, _ *policy.Policy, c *probe.Client) check.Finding {
+		if c.Base().Scheme != "https" {
+			return check.Unseen("browsers heed it over HTTPS only, and the target is %s", c.Base().Scheme)
+		}
+		return verifyHeaders(ctx, c, setHeader, headerClaim{
+			name: "Strict-Transport-Security", want: "a max-age of one hour or more",
+			holds: func(values []string) bool {
+				age, ok := hstsMaxAge(values)
+				return ok && age >= int64(minHSTS/time.Second)
+			},
+		})
+	},
+}
+
+const minHSTS = time.Hour
+
+func hstsValue(p *policy.Policy) string {
+	h := p.App.Headers.HSTS
+	v := "max-age=" + strconv.FormatInt(int64(h.MaxAge/time.Second), 10)
+	if h.Subdomains {
+		v += "; includeSubDomains"
+	}
+	if h.Preload {
+		v += "; preload"
+	}
+	return v
+}
+
+// hstsMaxAge reads the header as browsers do: the first field counts, directives
+// in any order and letter case, none twice (RFC 6797, 6.1 and 8.1).
+func hstsMaxAge(values []string) (seconds int64, ok bool) {
+	if len(values) == 0 {
+		return 0, false
+	}
+	seen := map[string]bool{}
+	for d := range strings.SplitSeq(values[0], ";") {
+		name, v, _ := strings.Cut(d, "=")
+		if name = strings.ToLower(strings.TrimSpace(name)); name == "" {
+			continue
+		}
+		if seen[name] {
+			return 0, false
+		}
+		seen[name] = true
+		if name == "max-age" {
+			if v = strings.TrimSpace(v); len(v) > 1 && v[0] == '"' {
+				v = strings.Trim(v, `"`)
+			}
+			n, err := strconv.ParseUint(v, 10, 62)
+			if err != nil {
+				return 0, false
+			}
+			seconds, ok = int64(n), true
+		}
+	}
+	return seconds, ok
 }

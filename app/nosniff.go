@@ -1,8 +1,30 @@
 package app
 
-import "github.com/ringwall/ringwall/check"
+import (
+	"context"
+	"strings"
 
+	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/check/probe"
+	"github.com/ringwall/ringwall/policy"
+)
+
+// nosniff keeps browsers from guessing what an answer is.
 var nosniff = Control{
-	Meta: check.Meta{ID: "app/nosniff", Title: "Browsers do not guess content types"},
-	Owns: []string{"X-Content-Type-Options"},
+	Meta: check.Meta{
+		ID:    "app/nosniff",
+		Title: "Browsers do not guess content types",
+		Why:   "JSON that holds a visitor's markup can be taken for a page and run as one.",
+		Ref:   "Fetch standard, 3.6 (X-Content-Type-Options); blueprint A1, E7",
+	},
+	Owns:   []string{"X-Content-Type-Options"},
+	Static: func(*policy.Policy) map[string]string { return map[string]string{"X-Content-Type-Options": "nosniff"} },
+	Value:  func(*policy.Policy, *Route) string { return "nosniff" },
+	Verify: func(ctx context.Context, _ *policy.Policy, c *probe.Client) check.Finding {
+		return verifyHeaders(ctx, c, setHeader, headerClaim{"X-Content-Type-Options", "nosniff", func(values []string) bool {
+			// The first element counts (Fetch, "determine nosniff").
+			first, _, _ := strings.Cut(strings.Join(values, ","), ",")
+			return strings.EqualFold(strings.TrimSpace(first), "nosniff")
+		}})
+	},
 }
