@@ -9,6 +9,7 @@ func Controls() []Control { return slices.Clone(controls) }
 var controls = []Control{
 	accessLog,
 	problemAnswers,
+	framing,
 	requestID,
 	clientAddress,
 	canonicalPath,

@@ -33,6 +33,7 @@ type Exchange struct {
 	denied  *Denied
 	body    []byte
 	hasBody bool
+	id      [2]string // ID as header values: the request's, the answer's
 	ctx     exchangeContext
 }
 

@@ -1,7 +1,238 @@
 package app
 
-import "github.com/ringwall/ringwall/check"
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
 
+	"github.com/ringwall/ringwall/audit"
+	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/check/probe"
+	"github.com/ringwall/ringwall/policy"
+)
+
+// headerNames sees to it that no header of a client reads as one that only the
+// rings write, or as another of its own, when a program folds names: CGI, WSGI
+// and Rack cannot tell X_Forwarded_For from X-Forwarded-For.
+//
+// It drops, in any spelling that letters and digits leave the same,
+//   - what only the rings write: X-Ringwall-*, X-Forwarded-*, Forwarded,
+//     X-Real-IP. app/client-address, which comes before, has read what a
+//     trusted proxy wrote; the proxy to the upstream writes its own;
+//   - what makes programs see another client, URL or caller than the one that
+//     was judged: X-Original-URL, True-Client-IP, Remote-User, Proxy and their like;
+//   - aliases of headers that controls judge, such as Content_Type;
+//   - those names among the options of Connection, which would have a proxy
+//     strip them (RFC 9110, 7.6.1), and all trailers (6.5.1 lets us);
+//   - Upgrade to anything but WebSocket: an upstream that speaks h2c would then
+//     take requests that nobody judges.
+//
+// Two Authorization, Content-Type or Origin headers are answered 400. What an
+// honest client never sends raises header.forged, once for a request.
 var headerNames = Control{
-	Meta: check.Meta{ID: "app/header-names", Title: "Clients cannot write the headers that name the caller"},
+	Meta: check.Meta{
+		ID:    "app/header-names",
+		Title: "Clients cannot write the headers that name the caller",
+		Why:   "An upstream that folds names takes a forged X_Ringwall_User for the real one, and the client for an admin.",
+		Ref:   "RFC 9110, 5.1, 5.3 and 7.6.1; RFC 3875, 4.1.18; blueprint E4",
+	},
+	Wrap: func(*policy.Policy, Deps) (Middleware, error) {
+		return func(next Handler) Handler {
+			return func(x *Exchange) {
+				forged, doubled := cleanHeaders(x.R.Header, x.ID != "")
+				if x.R.Trailer != nil {
+					for name := range x.R.Trailer {
+						if rule, _ := judgeHeader(name); rule != headerFree {
+							forged = name
+						}
+					}
+					x.R.Trailer = nil // net/http fills its own copy
+				}
+				if forged != "" {
+					x.Event(audit.HeaderForged, audit.Failure, "app/header-names", 0, "dropped "+shorten(forged))
+				}
+				if doubled != "" {
+					x.Deny(Denied{Control: "app/header-names", Kind: audit.ProtocolRefused, Status: http.StatusBadRequest,
+						Detail: "A header that may be sent once was sent twice.", Err: errors.New("more than one " + doubled)})
+					return
+				}
+				next(x)
+			}
+		}, nil
+	},
+	Value: func(*policy.Policy, *Route) string {
+		return "X-Ringwall-*, X-Forwarded-*, X-Real-IP and their aliases are dropped"
+	},
+	Verify: verifyHeaderNames,
+}
+
+// cleanHeaders drops what a client may not write, in one pass. It returns the
+// name of one that was forged and of one that stands twice, "" for none. hasID
+// says that X-Request-Id is already ours.
+func cleanHeaders(h http.Header, hasID bool) (forged, doubled string) {
+	for name, values := range h {
+		switch name {
+		case "Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Content-Length", "Cookie",
+			"If-None-Match", "Pragma", "Priority", "Referer", "Traceparent", "Tracestate", "User-Agent":
+			continue
+		case "Authorization", "Content-Type", "Origin":
+			if len(values) > 1 {
+				doubled = name
+			}
+			continue
+		case "Connection":
+			if option := cleanConnection(h, values); option != "" {
+				forged = option
+			}
+			continue
+		case "Upgrade":
+			if len(values) != 1 || !strings.EqualFold(values[0], "websocket") {
+				delete(h, name)
+			}
+			continue
+		case "Trailer", "Http2-Settings":
+			delete(h, name)
+			continue
+		case "X-Request-Id":
+			if !hasID {
+				delete(h, name)
+			}
+			continue
+		}
+		if rule, plain := judgeHeader(name); rule != headerFree {
+			delete(h, name)
+			if rule != headerForwarded || !plain {
+				forged = name
+			}
+		}
+	}
+	return forged, doubled
+}
+
+// cleanConnection removes options that name judged headers from Connection.
+func cleanConnection(h http.Header, values []string) (forged string) {
+	for _, v := range values {
+		switch v {
+		case "keep-alive", "Keep-Alive", "close", "Upgrade", "upgrade":
+			continue
+		}
+		for option := range strings.SplitSeq(v, ",") {
+			if rule, _ := judgeHeader(strings.Trim(option, " \t")); rule != headerFree {
+				forged = option
+			}
+		}
+	}
+	if forged == "" {
+		return ""
+	}
+	var kept []string
+	for _, v := range values {
+		for option := range strings.SplitSeq(v, ",") {
+			option = strings.Trim(option, " \t")
+			if rule, _ := judgeHeader(option); rule == headerFree && option != "" {
+				kept = append(kept, option)
+			}
+		}
+	}
+	delete(h, "Connection")
+	if len(kept) > 0 {
+		h["Connection"] = []string{strings.Join(kept, ", ")}
+	}
+	return forged
+}
+
+// headerRule says who may write a header.
+type headerRule uint8
+
+const (
+	headerFree      headerRule = iota // anyone
+	headerJudged                      // a client, in its one spelling
+	headerForwarded                   // the rings; proxies on the client's side write it in good faith
+	headerOwned                       // the rings or nobody
+)
+
+// foldedHeaders are the rules by name, in lower case and without anything but
+// letters and digits. What starts with xringwall is owned too, and what starts
+// with xforwarded is forwarded.
+var foldedHeaders = map[string]headerRule{
+	"authorization": headerJudged, "cookie": headerJudged, "host": headerJudged, "origin": headerJudged,
+	"contentlength": headerJudged, "contenttype": headerJudged, "contentencoding": headerJudged,
+	"transferencoding": headerJudged, "trailer": headerJudged,
+	"xhttpmethodoverride": headerJudged, "xhttpmethod": headerJudged, "xmethodoverride": headerJudged,
+
+	"forwarded": headerForwarded, "xrealip": headerForwarded, "xrequestid": headerForwarded,
+	"xclientip": headerForwarded, "clientip": headerForwarded, "trueclientip": headerForwarded,
+	"xclusterclientip": headerForwarded, "cfconnectingip": headerForwarded, "fastlyclientip": headerForwarded,
+
+	"remoteuser": headerOwned, "xremoteuser": headerOwned, "xauthuser": headerOwned,
+	"remoteaddr": headerOwned, "xremoteaddr": headerOwned, "xremoteip": headerOwned,
+	"xoriginalurl": headerOwned, "xoriginaluri": headerOwned, "xrewriteurl": headerOwned,
+	"xoriginalhost": headerOwned, "xoriginalmethod": headerOwned,
+	"proxy": headerOwned, // read as HTTP_PROXY by CGI programs (CVE-2016-5385)
+}
+
+// judgeHeader finds the rule of a header name in any spelling. plain reports
+// whether the name has letters, digits and hyphens only.
+func judgeHeader(name string) (rule headerRule, plain bool) {
+	const longest = len("xhttpmethodoverride")
+	var buf [longest + 1]byte
+	n := 0
+	plain = true
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case 'A' <= c && c <= 'Z':
+			c |= 0x20
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+		default:
+			plain = plain && c == '-'
+			continue
+		}
+		if n == 0 && (c == 's' || c == 'd' || c == 'i' || c == 'u') {
+			return headerFree, plain // Sec-Fetch-Mode and many more: no rule starts so
+		}
+		if n < len(buf) {
+			buf[n] = c
+			n++
+		}
+	}
+	folded := buf[:n]
+	switch {
+	case strings.HasPrefix(string(folded), "xringwall"):
+		return headerOwned, plain
+	case strings.HasPrefix(string(folded), "xforwarded"):
+		return headerForwarded, plain
+	}
+	return foldedHeaders[string(folded)], plain
+}
+
+func verifyHeaderNames(ctx context.Context, _ *policy.Policy, c *probe.Client) check.Finding {
+	fix := "put the app ring in front of the API, and let the API listen on loopback only"
+	const canary = "ringwall-forged-canary"
+	res, err := c.Do(ctx, probe.Request{Target: "/", Headers: [][2]string{
+		{"X-Ringwall-User", canary}, {"X_Ringwall_User", canary}, {"X.Ringwall.User", canary}, {"x-ringwall_roles", canary},
+		{"X_Forwarded_For", canary}, {"X-Real-IP", canary}, {"Content_Type", canary}, {"Connection", "close, X-Ringwall-User"},
+	}})
+	if err != nil {
+		return check.Unseen("no answer to GET /: %v", err)
+	}
+	if res.Status == http.StatusBadRequest {
+		return check.Unseen("GET / with forged headers is itself answered 400, so a refusal proves nothing")
+	}
+	if strings.Contains(string(res.Body), canary) {
+		return check.Failed("a forged header reached the handler, which echoed it", "no trace of it", fix)
+	}
+	const value = "ringwall-twice"
+	for _, name := range []string{"Authorization", "Content-Type", "Origin"} {
+		twice, err := c.Do(ctx, probe.Request{Target: "/", Headers: [][2]string{{name, value}, {name, value}}})
+		if err != nil {
+			return check.Unseen("no answer to GET / with two %s: %v", name, err)
+		}
+		if twice.Status != http.StatusBadRequest {
+			return check.Failed("GET / with two "+name+" headers was answered "+twice.Line(), "400", fix)
+		}
+	}
+	return check.Passed("two Authorization, Content-Type or Origin headers were answered 400; "+
+		"GET / with forged identity headers was answered %d and echoed none", res.Status)
 }

@@ -3,9 +3,11 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/ringwall/ringwall/audit"
@@ -14,8 +16,12 @@ import (
 	"github.com/ringwall/ringwall/policy"
 )
 
-// canonicalPath gives each request one canonical path, which routes, limits and the
-// upstream all see, and refuses what two programs could read in two ways.
+// canonicalPath gives each request one canonical path, which routes, limits and
+// the upstream all see, and refuses what two programs could read in two ways
+// with 400, or 414 when it is too long. A path that would meet other rules in
+// another letter case is answered 404: an upstream that ignores case would
+// serve it. After this control the request has no second view of its target:
+// URL and RequestURI are both in origin-form, encoded as net/url does.
 var canonicalPath = Control{
 	Meta: check.Meta{
 		ID:    "app/path",
@@ -44,10 +50,9 @@ var canonicalPath = Control{
 					return
 				}
 				x.Path, x.Route, x.classes = canonical, route, classes
-				if x.R.URL.Path != canonical || x.R.URL.RawPath != "" {
-					u := *x.R.URL
-					u.Path, u.RawPath = canonical, ""
-					x.R.URL = &u
+				if u := x.R.URL; u.Path != canonical || u.RawPath != "" || u.Scheme != "" || u.Host != "" {
+					x.R.URL = &url.URL{Path: canonical, RawQuery: u.RawQuery, ForceQuery: u.ForceQuery}
+					x.R.RequestURI = x.R.URL.RequestURI()
 				}
 				if h := deps.Open[canonical]; h != nil {
 					h.ServeHTTP(x.W, x.R)
@@ -66,7 +71,8 @@ var canonicalPath = Control{
 	Verify: verifyPath,
 }
 
-// MaxPath is the longest path that is served, in bytes before decoding.
+// MaxPath is the longest path that is served, in bytes, decoded; its escaped
+// form may be three times as long.
 const MaxPath = 4096
 
 var errPathTooLong = errors.New("the path is longer than 4096 bytes")
@@ -75,27 +81,30 @@ var errPathTooLong = errors.New("the path is longer than 4096 bytes")
 // starting with a slash. It refuses what programs read in different ways: empty
 // and dot segments, encoded slashes, backslashes, semicolons, question marks,
 // number signs, percent signs and control characters, and invalid UTF-8. It
-// does not allocate for a path without escapes.
+// refuses schemes other than http and https too, and "*". An absolute target
+// without a path has the path / (RFC 3986, 6.2.3). It does not allocate for a
+// path without escapes.
 func CanonicalPath(u *url.URL) (string, error) {
-	raw := u.RawPath
-	if raw == "" {
-		raw = u.Path // already what a default encoding decodes to
-		if err := checkSegments(raw); err != nil {
-			return "", err
-		}
-		return raw, nil
+	if u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https" {
+		return "", errors.New("the target's scheme is not http or https")
 	}
-	if len(raw) > MaxPath {
+	if u.Path == "" && u.RawPath == "" && u.Host != "" {
+		return "/", nil
+	}
+	if len(u.Path) > MaxPath || len(u.RawPath) > 3*MaxPath {
 		return "", errPathTooLong
 	}
-	decoded, err := url.PathUnescape(raw)
-	if err != nil {
-		return "", errors.New("a percent escape is broken")
-	}
-	if err := checkSegments(decoded); err != nil {
+	if err := checkSegments(u.Path); err != nil {
 		return "", err
 	}
-	if strings.Count(decoded, "/") != strings.Count(raw, "/") {
+	if u.RawPath == "" { // the target was what a default encoding of Path gives
+		return u.Path, nil
+	}
+	decoded, err := url.PathUnescape(u.RawPath)
+	if err != nil || decoded != u.Path {
+		return "", errors.New("the path and its escaped form differ")
+	}
+	if strings.Count(decoded, "/") != strings.Count(u.RawPath, "/") {
 		return "", errors.New("a slash is percent-encoded")
 	}
 	return decoded, nil
@@ -103,9 +112,6 @@ func CanonicalPath(u *url.URL) (string, error) {
 
 // checkSegments judges a decoded path.
 func checkSegments(p string) error {
-	if len(p) > MaxPath {
-		return errPathTooLong
-	}
 	if p == "" || p[0] != '/' {
 		return errors.New("the path does not start with a slash")
 	}
@@ -133,8 +139,14 @@ func checkSegments(p string) error {
 		}
 		start = i + 1
 	}
-	if !ascii && !utf8.ValidString(p) {
+	if ascii {
+		return nil
+	}
+	if !utf8.ValidString(p) {
 		return errors.New("the path is not UTF-8")
+	}
+	if strings.ContainsFunc(p, unicode.IsControl) { // U+0080 to U+009F
+		return errors.New("a control character is in the path")
 	}
 	return nil
 }
@@ -149,9 +161,10 @@ func verifyPath(ctx context.Context, p *policy.Policy, c *probe.Client) check.Fi
 	if ok.Status == http.StatusBadRequest {
 		return check.Unseen("GET / itself is answered 400, so a refusal proves nothing")
 	}
-	for _, target := range []string{
+	ambiguous := []string{
 		"//", "/./", "/../", "/a/..;/", "/a/%2e%2e/", "/a%2fb", "/a%5cb", "/a\\b", "/a%00", "/a;b", "/%ff", "/a%252fb",
-	} {
+	}
+	for _, target := range ambiguous {
 		res, err := c.Do(ctx, probe.Request{Target: target})
 		if err != nil {
 			return check.Unseen("no answer to GET %s: %v", target, err)
@@ -160,5 +173,34 @@ func verifyPath(ctx context.Context, p *policy.Policy, c *probe.Client) check.Fi
 			return check.Failed("GET "+target+" was answered "+res.Line(), "400", fix)
 		}
 	}
-	return check.Passed("12 ambiguous paths were answered 400, GET / was answered %d", ok.Status)
+	got := fmt.Sprintf("%d ambiguous paths were answered 400, GET / was answered %d", len(ambiguous), ok.Status)
+	if target := otherCase(p); target != "" {
+		res, err := c.Do(ctx, probe.Request{Target: target})
+		if err != nil {
+			return check.Unseen("no answer to GET %s: %v", target, err)
+		}
+		if res.Status != http.StatusNotFound {
+			return check.Failed("GET "+target+" was answered "+res.Line(), "404: its rules depend on letter case", fix)
+		}
+		got += ", " + target + " 404"
+	}
+	return check.Passed("%s", got)
+}
+
+// otherCase is a path whose rules would change with letter case, or "".
+func otherCase(p *policy.Policy) string {
+	rs, err := compileRoutes(p)
+	if err != nil {
+		return ""
+	}
+	for _, r := range p.App.Routes {
+		target := strings.ToUpper(r.Path)
+		if strings.Contains(target, "{") || strings.ContainsFunc(target, func(c rune) bool { return c > '~' }) {
+			continue
+		}
+		if _, _, ambiguous := rs.match(http.MethodGet, target); ambiguous {
+			return target
+		}
+	}
+	return ""
 }

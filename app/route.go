@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ringwall/ringwall/policy"
 )
@@ -89,6 +90,7 @@ func methodsOf(names []string) (set methodSet) {
 func compileRoutes(p *policy.Policy) (*routes, error) {
 	rs := &routes{exact: &node{}, folded: &node{}}
 	var errs []error
+	cases := map[string]string{} // patterns as written, by their folded form
 	rs.fallback = &Route{Index: -1, Allow: []string{"signed-in"}, signedIn: true}
 	setBounds(rs.fallback, p, policy.Route{})
 	for i, pr := range p.App.Routes {
@@ -96,6 +98,18 @@ func compileRoutes(p *policy.Policy) (*routes, error) {
 		if err != nil {
 			errs = append(errs, p.Errorf(fmt.Sprintf("app.routes[%d].path", i), "", "%v", err))
 			continue
+		}
+		if twin, ok := cases[foldCase(pr.Path)]; ok && twin != pr.Path {
+			errs = append(errs, p.Errorf(fmt.Sprintf("app.routes[%d].path", i), "write both in the same letter case",
+				"%s and %s differ in letter case only", pr.Path, twin))
+			continue
+		}
+		cases[foldCase(pr.Path)] = pr.Path
+		for j, m := range pr.Methods {
+			if methodBits[m] == 0 {
+				errs = append(errs, p.Errorf(fmt.Sprintf("app.routes[%d].methods[%d]", i, j), "one of "+servedMethods,
+					"%q is no method that is served", m))
+			}
 		}
 		r := &Route{Pattern: pr.Path, Index: i, Allow: pr.Allow, roles: map[string]struct{}{}}
 		setBounds(r, p, pr)
@@ -165,7 +179,7 @@ func grants(has, want string) bool {
 }
 
 func (rs *routes) add(pat policy.Pattern, written string, e entry) {
-	if strings.ToLower(written) != written {
+	if foldCase(written) != written {
 		rs.upper = true
 	}
 	for _, t := range []struct {
@@ -182,7 +196,7 @@ func (rs *routes) add(pat policy.Pattern, written string, e entry) {
 				continue
 			}
 			if t.fold {
-				seg = strings.ToLower(seg)
+				seg = foldCase(seg)
 			}
 			if n.children == nil {
 				n.children = map[string]*node{}
@@ -206,9 +220,9 @@ func (rs *routes) add(pat policy.Pattern, written string, e entry) {
 func (rs *routes) match(method, path string) (r *Route, classes uint64, ambiguous bool) {
 	m := match{method: methodBits[method]}
 	m.walk(rs.exact, path)
-	if rs.upper || hasUpper(path) {
+	if rs.upper || mayFold(path) {
 		f := match{method: m.method}
-		f.walk(rs.folded, strings.ToLower(path))
+		f.walk(rs.folded, foldCase(path))
 		ambiguous = f.route != m.route || f.classes != m.classes
 	}
 	if m.route == nil {
@@ -217,13 +231,28 @@ func (rs *routes) match(method, path string) (r *Route, classes uint64, ambiguou
 	return m.route, m.classes, ambiguous
 }
 
-func hasUpper(s string) bool {
+// mayFold reports whether foldCase could change s. It is true for all but ASCII
+// without capitals.
+func mayFold(s string) bool {
 	for i := range len(s) {
-		if 'A' <= s[i] && s[i] <= 'Z' || s[i] >= 0x80 {
+		if 'A' <= s[i] && s[i] <= 'Z' || s[i] >= utf8.RuneSelf {
 			return true
 		}
 	}
 	return false
+}
+
+// foldCase maps letters that some program takes for the same to one: also the
+// long s, the Kelvin sign and the Turkish i, which match s, k and i where case
+// is ignored by mapping to upper case.
+// ASCII without capitals is returned as it is.
+func foldCase(s string) string {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return strings.ToLower(strings.ToUpper(s))
+		}
+	}
+	return strings.ToLower(s)
 }
 
 type match struct {
