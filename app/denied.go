@@ -12,7 +12,7 @@ import (
 // Denied is a refusal by one control. Detail is public and must hold nothing
 // of the request's values; Err is for the log only.
 type Denied struct {
-	Control string     // ID of the control
+	Control string     // ID of the control; "": the handler itself refused
 	Kind    audit.Kind // event that it raises; "": none
 	Status  int        // 4xx or 5xx
 	Detail  string     // one plain sentence for the client
@@ -41,35 +41,46 @@ type problem struct {
 // first, as RFC 9457, 3.1.1 allows.
 const problemDocs = "https://github.com/ringwall/ringwall/blob/main/docs/controls.md#"
 
-// write sends the refusal through a. It replaces the handler's headers: none
-// of them describe this body.
-func (d *Denied) write(a *Answer, x *Exchange) {
-	if !a.state.begin() {
-		return
-	}
-	if a.timer != nil {
-		a.timer.Stop()
-	}
-	d.send(a, x)
+// send writes the refusal; the caller has claimed the answer. It replaces the
+// handler's headers: none of them describe this body.
+func (d *Denied) send(a *Answer) {
+	a.problem(make(http.Header, 4), d.problem())
 }
 
-// send writes the refusal; the caller has moved a.state.
-func (d *Denied) send(a *Answer, x *Exchange) {
-	body, err := json.Marshal(problem{
-		Type:  problemDocs + strings.ReplaceAll(d.Control, "/", "-"),
-		Title: http.StatusText(d.Status), Status: d.Status, Detail: d.Detail,
-		RequestID: x.ID, Errors: d.Issues,
-	})
+// problem is what the client is told. A refusal by no control is the handler's
+// own: it has no type but its status (RFC 9457, 4.2.1).
+func (d *Denied) problem() problem {
+	p := problem{Type: "about:blank", Title: http.StatusText(d.Status), Status: d.Status, Detail: d.Detail, Errors: d.Issues}
+	if d.Control != "" {
+		p.Type = problemDocs + strings.ReplaceAll(d.Control, "/", "-")
+	}
+	return p
+}
+
+// problem answers with p and the header h, which it completes. It leaves out
+// the body where HEAD asks for none.
+func (a *Answer) problem(h http.Header, p problem) {
+	p.RequestID = a.x.ID
+	body, err := json.Marshal(p)
 	if err != nil { // strings and ints only: cannot happen
 		body = []byte(`{"title":"Internal Server Error","status":500}`)
 	}
-	a.commit(d.Status, http.Header{
-		"Content-Type":   {"application/problem+json"},
-		"Content-Length": {strconv.Itoa(len(body))},
-		"Cache-Control":  {"no-store"},
-	})
-	if x.R.Method != http.MethodHead {
+	h["Content-Type"] = problemType
+	if !a.problems {
+		h["Content-Type"], body = plainType, []byte(p.Title+"\n")
+	}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	h["Cache-Control"] = noStoreValue
+	a.replaced = true
+	a.commit(p.Status, h)
+	if a.x.method != http.MethodHead {
 		n, _ := a.w.Write(body)
 		a.Written += int64(n)
 	}
 }
+
+var (
+	problemType  = []string{"application/problem+json"}
+	plainType    = []string{"text/plain; charset=utf-8"}
+	noStoreValue = []string{"no-store"}
+)

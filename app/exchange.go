@@ -6,7 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ringwall/ringwall/audit"
@@ -27,21 +27,35 @@ type Exchange struct {
 	Caller *Caller    // by app/authentication; nil: nobody signed in
 	Answer Answer     // the response writer at the bottom
 
-	ring    *Ring
-	start   time.Time
-	classes uint64 // rate classes of the path, by app/path
-	denied  *Denied
-	body    []byte
-	hasBody bool
-	id      [2]string // ID as header values: the request's, the answer's
-	ctx     exchangeContext
+	ring     *Ring
+	start    time.Time
+	took     time.Duration // set when the exchange is over
+	method   string        // as it came in
+	returned bool          // the handler returned; false after a panic that broke the answer off
+	classes  uint64        // rate classes of the path, by app/path
+	rate     rateRoom      // by app/rate
+	denied   *Denied
+	body     []byte
+	hasBody  bool
+	capped   cappedBody // R.Body with its cap, by app/body
+	media    mediaKind  // of the body, by app/content-type
+	scanned  bool       // the body is well-formed JSON, by app/json
+	id       [2]string  // ID as header values: the request's, the answer's
+	ctx      exchangeContext
 }
 
 // exchangeContext carries the Exchange to handlers without a further
-// allocation for each value.
+// allocation for each value, and is cancelled when app/timeout answers. It
+// becomes a real cancellable context only when somebody waits for it.
 type exchangeContext struct {
+	context.Context // net/http's
+	x               *Exchange
+	own             atomic.Pointer[cancellable]
+}
+
+type cancellable struct {
 	context.Context
-	x *Exchange
+	cancel context.CancelCauseFunc
 }
 
 type exchangeKey struct{}
@@ -50,7 +64,36 @@ func (c *exchangeContext) Value(key any) any {
 	if key == (exchangeKey{}) {
 		return c.x
 	}
+	if own := c.own.Load(); own != nil {
+		return own.Value(key)
+	}
 	return c.Context.Value(key)
+}
+
+func (c *exchangeContext) Done() <-chan struct{} {
+	if !c.x.Answer.armed {
+		return c.Context.Done()
+	}
+	return c.cancellable().Done()
+}
+
+func (c *exchangeContext) Err() error {
+	if own := c.own.Load(); own != nil {
+		return own.Err()
+	}
+	return c.Context.Err()
+}
+
+func (c *exchangeContext) cancellable() *cancellable {
+	if own := c.own.Load(); own != nil {
+		return own
+	}
+	ctx, cancel := context.WithCancelCause(c.Context)
+	if c.own.CompareAndSwap(nil, &cancellable{ctx, cancel}) {
+		return c.own.Load()
+	}
+	cancel(nil)
+	return c.own.Load()
 }
 
 // FromContext returns the exchange that a handler's request belongs to, or nil
@@ -100,7 +143,7 @@ type replay struct {
 func (x *Exchange) Event(kind audit.Kind, outcome audit.Outcome, control string, status int, detail string) {
 	e := audit.Event{
 		Time: x.ring.deps.Now(), Kind: kind, Outcome: outcome, Control: control,
-		Client: x.Client, RequestID: x.ID, Method: x.R.Method, Path: x.Path,
+		Client: x.Client, RequestID: x.ID, Method: x.method, Path: x.Path,
 		Status: status, Detail: detail,
 	}
 	if x.Route != nil {
@@ -113,40 +156,30 @@ func (x *Exchange) Event(kind audit.Kind, outcome audit.Outcome, control string,
 }
 
 // Deny answers the request with a refusal: problem+json for the client, an
-// event and a counter for the operator. Nothing after it may write.
+// event and a counter for the operator. Nothing after it may write. Once the
+// handler's answer has begun it only records; once app/timeout has answered it
+// does nothing, for that is the refusal.
 func (x *Exchange) Deny(d Denied) {
-	x.denied = &d
-	x.ring.count(d.Control)
-	detail := d.Detail
-	if d.Err != nil {
-		detail = d.Err.Error()
+	first := x.Answer.begin()
+	if !first && x.Answer.state.expired() {
+		return
 	}
+	x.refuse(&d, first)
+}
+
+// refuse records a refusal and, when the answer is still to be given, gives
+// it. The caller has claimed the answer.
+func (x *Exchange) refuse(d *Denied, answer bool) {
+	x.denied = d
+	x.ring.count(d.Control)
 	if d.Kind != "" {
+		detail := d.Detail
+		if d.Err != nil {
+			detail = d.Err.Error()
+		}
 		x.Event(d.Kind, audit.Failure, d.Control, d.Status, detail)
 	}
-	d.write(&x.Answer, x)
-}
-
-// Answer is the response writer at the bottom of the ring. The handler's
-// headers are kept apart until the answer begins; then the ring's own are set
-// over them, so that neither a handler nor an upstream can weaken or double a
-// header that a control owns.
-type Answer struct {
-	Status  int   // 0 until the answer begins
-	Written int64 // bytes of body
-	x       *Exchange
-	w       http.ResponseWriter
-	h       http.Header // what the handler set
-	own     [12]field   // what the controls set for this answer
-	nown    int
-	more    []field
-	vary    []string
-	state   state
-	mu      sync.Mutex // held while app/timeout answers in the handler's place
-	timer   *time.Timer
-}
-
-type field struct {
-	name  string
-	value []string
+	if answer {
+		d.send(&x.Answer)
+	}
 }

@@ -35,8 +35,13 @@ type Control struct {
 	Static func(*policy.Policy) map[string]string
 
 	// Finish changes the header of an answer as it begins, when what it
-	// decides depends on the answer. It must be quick and must not block.
+	// decides depends on the answer. It must be quick and must not block. When
+	// app/timeout answers, the handler still runs beside it: read nothing of
+	// the Exchange but what controls before app/timeout set, and Caller.
 	Finish func(*Exchange, http.Header)
+
+	// Done looks at an exchange that is over, for logs. It must not write.
+	Done func(*Exchange)
 
 	// Wrap builds the middleware. It decides all that the policy decides, so
 	// that a request costs as little as possible. Nil: nothing to do per request.
@@ -82,8 +87,12 @@ type Ring struct {
 	static  []field
 	owned   map[string]struct{}
 	finish  []func(*Exchange, http.Header)
+	done    []func(*Exchange)
+	roles   map[string][]string       // permissions by role
 	denials map[string]*atomic.Uint64 // by control; the map itself never changes
-	served  atomic.Uint64
+	traffic traffic
+
+	challenges challenges
 }
 
 // New compiles the policy around next. All errors are joined; a ring with any
@@ -111,7 +120,8 @@ func build(p *policy.Policy, next http.Handler, deps Deps, controls []Control) (
 	if deps.Limiter == nil {
 		deps.Limiter = limit.NewMemory(int64(p.App.LimitsMemory))
 	}
-	r := &Ring{next: next, deps: deps, owned: map[string]struct{}{}, denials: map[string]*atomic.Uint64{}}
+	r := &Ring{next: next, deps: deps, owned: map[string]struct{}{}, denials: map[string]*atomic.Uint64{},
+		roles: p.Identity.Roles, challenges: newChallenges(p.Site)}
 	var errs []error
 	var err error
 	if r.routes, err = compileRoutes(p); err != nil {
@@ -137,6 +147,9 @@ func build(p *policy.Policy, next http.Handler, deps Deps, controls []Control) (
 		if c.Finish != nil {
 			r.finish = append(r.finish, c.Finish)
 		}
+		if c.Done != nil {
+			r.done = append(r.done, c.Done)
+		}
 		if c.Wrap != nil {
 			m, err := c.Wrap(p, deps)
 			if err != nil {
@@ -157,13 +170,29 @@ func build(p *policy.Policy, next http.Handler, deps Deps, controls []Control) (
 }
 
 func (r *Ring) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	x := &Exchange{ring: r, start: r.deps.Now()}
-	x.ctx = exchangeContext{req.Context(), x}
+	x := &Exchange{ring: r, start: r.deps.Now(), method: req.Method}
+	x.ctx.Context, x.ctx.x = req.Context(), x
 	x.R = req.WithContext(&x.ctx)
 	x.Answer.x, x.Answer.w = x, w
 	x.W = &x.Answer
-	r.served.Add(1)
+	r.traffic.begun.Add(1)
+	defer r.end(x)
 	r.chain(x)
+	x.returned = true
+}
+
+// end completes the answer, or sees that nothing more is written when a panic
+// breaks it off, and lets the controls look at what came of it.
+func (r *Ring) end(x *Exchange) {
+	x.Answer.end(x.returned)
+	if own := x.ctx.own.Load(); own != nil {
+		own.cancel(context.Canceled)
+	}
+	x.took = r.deps.Now().Sub(x.start)
+	r.traffic.count(x)
+	for _, f := range r.done {
+		f(x)
+	}
 }
 
 // inForce reports whether no unexpired waiver switches c off. An expired
@@ -190,28 +219,6 @@ next:
 			"`ringwall policy explain GET /` lists the controls", "no control is called %q", w.Control))
 	}
 	return errors.Join(errs...)
-}
-
-// count adds a refusal to a control's counter.
-func (r *Ring) count(control string) {
-	if n := r.denials[control]; n != nil {
-		n.Add(1)
-	}
-}
-
-// Stats is a snapshot of the ring's counters since it was built.
-type Stats struct {
-	Requests uint64
-	Denials  map[string]uint64 // by control ID; every control is there
-}
-
-// Stats reads the counters. It is cheap enough for a scrape, not for a request.
-func (r *Ring) Stats() Stats {
-	s := Stats{Requests: r.served.Load(), Denials: make(map[string]uint64, len(r.denials))}
-	for id, n := range r.denials {
-		s.Denials[id] = n.Load()
-	}
-	return s
 }
 
 // Checks binds every control's proof to a target. Waived ones answer Waived.
