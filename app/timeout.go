@@ -21,7 +21,6 @@ import (
 //
 // The time runs from here until the answer begins: reading the body counts,
 // sending the answer does not, so that downloads and event streams are not cut.
-// A route with stream has none.
 //
 // At the end of the time the client is answered and, with HTTP/1, told that the
 // connection closes; the request's context is cancelled with
@@ -36,10 +35,13 @@ var timeout = Control{
 		Why:   "Requests that never end hold memory, connections and database locks until nothing is left.",
 		Ref:   "CWE-400; RFC 9110, 15.6.4; blueprint E5",
 	},
-	Wrap: func(*policy.Policy, Deps) (Middleware, error) {
+	Wrap: func(p *policy.Policy, _ Deps) (Middleware, error) {
+		if p.App.Timeout <= 0 {
+			return nil, p.Errorf("app.timeout", "30s suits most APIs", "the timeout is not positive: %v", p.App.Timeout)
+		}
 		return func(next Handler) Handler {
 			return func(x *Exchange) {
-				if x.Route.Timeout > 0 && !x.Answer.Begun() {
+				if !x.Answer.Begun() {
 					x.Answer.armed, x.Answer.http1 = true, x.R.ProtoMajor == 1
 					x.Answer.timer = time.AfterFunc(x.Route.Timeout, x.Answer.expire)
 				}
@@ -48,9 +50,6 @@ var timeout = Control{
 		}, nil
 	},
 	Value: func(_ *policy.Policy, r *Route) string {
-		if r.Timeout <= 0 {
-			return "none: the route streams"
-		}
 		return "503 unless the answer begins within " + r.Timeout.String()
 	},
 	Verify: verifyTimeout,
@@ -148,7 +147,7 @@ func quickestRoute(p *policy.Policy, c *probe.Client) (t target, err error) {
 	for _, path := range probePaths(p) {
 		route, _, _ := rs.match(http.MethodPost, path)
 		token, admitted := tokenFor(p, c, route)
-		if !admitted || route.Timeout <= 0 || t.route != nil && t.route.Timeout <= route.Timeout ||
+		if !admitted || t.route != nil && t.route.Timeout <= route.Timeout ||
 			!slices.Contains(route.ContentTypes, jsonMedia) {
 			continue
 		}
