@@ -30,7 +30,7 @@ api.get("/api/admin/notes", (req, res) => page(req, res, () => true));
 // Whatever the body holds becomes the note, id and owner too: that it holds
 // nothing but a title and a text is for openapi.yaml to say.
 api.post("/api/notes", (req, res) => {
-  const note = { id: ++last, owner: userOf(req), created: new Date(), ...req.body };
+  const note = { id: ++last, owner: userOf(req), ...req.body };
   notes.set(note.id, note);
   res.status(201).location(`/api/notes/${note.id}`).json(note);
 });
