@@ -71,6 +71,7 @@ func setDefaults(v reflect.Value) {
 func (l *loader) value(path string, n *node, v reflect.Value, f field) {
 	t := v.Type()
 	switch {
+	case n.kind == refused:
 	case isScalar(t):
 		l.scalar(path, n, v, f)
 	case t.Kind() == reflect.Struct:
@@ -103,6 +104,9 @@ func (l *loader) expect(path string, n *node, k nodeKind) bool {
 	if n.kind == k {
 		return true
 	}
+	if n.kind == refused {
+		return false
+	}
 	if n.kind != null || strings.HasSuffix(path, "]") {
 		hint := "indent its keys below it"
 		if k == list {
@@ -117,10 +121,11 @@ func (l *loader) scalar(path string, n *node, v reflect.Value, f field) {
 	wantText := v.Kind() == reflect.String
 	wantQuotes := wantText || v.Type() == durationType || v.Type() == sizeType || v.Type() == dateType || v.Type() == prefixType
 	switch {
+	case n.kind == refused:
 	case n.kind == null:
 		l.say(n.place(), path, "give a value, or remove the key", "the key has no value")
 	case n.kind >= list:
-		l.say(n.at, path, "write one value", "this is %s, and one value is wanted", kindNames[n.kind])
+		l.say(n.place(), path, "write one value", "this is %s, and one value is wanted", kindNames[n.kind])
 	case wantText && n.kind != text:
 		l.say(n.at, path, `put it in quotes: "`+n.value+`"`, "this is %s, and a text is wanted", kindNames[n.kind])
 	case !wantQuotes && n.quoted:
@@ -141,26 +146,23 @@ func (l *loader) leaves(path string, n *node, v reflect.Value, f field) {
 		l.say(n.place(), path, "write ["+n.value+"]", "this is %s, and a list is wanted", kindNames[n.kind])
 		return
 	}
-	out := reflect.MakeSlice(v.Type(), 0, len(n.items))
+	// What cannot be read stays a zero value, so that the rules see the rest
+	// under their own index.
+	out := reflect.MakeSlice(v.Type(), len(n.items), len(n.items))
 	seen := map[any]bool{}
-	before := len(l.errs)
 	for i, it := range n.items {
-		e := reflect.New(v.Type().Elem()).Elem()
+		e := out.Index(i)
 		found := len(l.errs)
 		l.scalar(item(path, i), it, e, f.each())
 		switch x := e.Interface(); {
-		case len(l.errs) > found:
+		case len(l.errs) > found || it.kind == refused:
 		case x == "":
 			l.say(it.at, item(path, i), "remove it", "the value is empty")
 		case seen[x]:
 			l.say(it.at, item(path, i), "keep one", "%s stands twice", quote(it.value))
 		default:
 			seen[x] = true
-			out = reflect.Append(out, e)
 		}
-	}
-	if len(l.errs) > before {
-		return
 	}
 	if out.Len() == 0 {
 		out = reflect.Zero(v.Type())
@@ -194,7 +196,9 @@ func (l *loader) mapping(path string, n *node, v reflect.Value) {
 		l.value(child(path, it.key), it, e, field{})
 		out.SetMapIndex(key, e)
 	}
-	v.Set(out)
+	if out.Len() > 0 {
+		v.Set(out)
+	}
 }
 
 // unknown says that a key does not exist here, and which one may be meant.

@@ -42,9 +42,10 @@ const (
 	boolean
 	list
 	table
+	refused // said already
 )
 
-var kindNames = [...]string{"nothing", "a text", "a number", "true or false", "a list", "a table of keys"}
+var kindNames = [...]string{"nothing", "a text", "a number", "true or false", "a list", "a table of keys", ""}
 
 type node struct {
 	kind   nodeKind
@@ -92,7 +93,8 @@ func (d *document) find(path string) *node {
 func (d *document) mistake(at position, path, hint, reason string) *Error {
 	e := &Error{File: d.file, Path: path, Reason: reason, Hint: hint}
 	if at.line > 0 && at.line <= len(d.lines) {
-		e.Line, e.Column, e.Source = at.line, max(1, at.column), d.lines[at.line-1]
+		e.Source = d.lines[at.line-1]
+		e.Line, e.Column = at.line, max(1, min(at.column, utf8.RuneCountInString(e.Source)+1))
 	}
 	return e
 }
@@ -108,10 +110,8 @@ func parseDocument(file string, src []byte) (*document, Errors) {
 		return whole("a policy is a few hundred lines", "the file is larger than 1MiB")
 	}
 	src = bytes.TrimPrefix(src, []byte("\ufeff"))
+	src = bytes.ReplaceAll(src, []byte("\r\n"), []byte("\n")) // the parser counts both inside quotes
 	d.lines = strings.Split(string(src), "\n")
-	for i, line := range d.lines {
-		d.lines[i] = strings.TrimSuffix(line, "\r")
-	}
 	if at, reason := badCharacter(d.lines); reason != "" {
 		return nil, Errors{d.mistake(at, "", "save the file as UTF-8 text", reason)}
 	}
@@ -128,11 +128,13 @@ func parseDocument(file string, src []byte) (*document, Errors) {
 	return d, c.errs
 }
 
+const syntaxHint = "look here and above for brackets, quotes and indentation that do not match"
+
 // parse runs the YAML parser and returns the body of the only document.
 func (d *document) parse(src []byte) (body ast.Node, bad *Error) {
 	defer func() {
 		if recover() != nil { // a defect of the parser must not stop a server that reloads
-			body, bad = nil, d.mistake(position{}, "", "look for brackets, quotes and indentation that do not match", "the file is not YAML")
+			body, bad = nil, d.mistake(position{}, "", syntaxHint, "this is not YAML")
 		}
 	}()
 	tokens := lexer.Tokenize(string(src))
@@ -140,7 +142,7 @@ func (d *document) parse(src []byte) (body ast.Node, bad *Error) {
 		return nil, d.mistake(position{}, "", "a policy is a few hundred lines", "the file has more than 100,000 words")
 	}
 	if t := tooDeep(tokens); t != nil {
-		return nil, d.mistake(at(t), "", "", "brackets or dashes are nested more than 20 deep")
+		return nil, d.mistake(at(t), "", "a policy needs six levels", "brackets or dashes are nested more than 20 deep")
 	}
 	f, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
@@ -148,14 +150,17 @@ func (d *document) parse(src []byte) (body ast.Node, bad *Error) {
 		if e, ok := err.(yaml.Error); ok {
 			reason, where = e.GetMessage(), at(e.GetToken())
 		}
-		return nil, d.mistake(where, "", "", "this is not YAML: "+strings.Join(strings.Fields(reason), " "))
+		if where.line > 0 && where.line <= len(d.lines) && strings.HasPrefix(strings.TrimLeft(d.lines[where.line-1], " "), "\t") {
+			return nil, d.mistake(where, "", "indent with blanks", "a tab is in the indentation")
+		}
+		return nil, d.mistake(where, "", syntaxHint, "this is not YAML: "+strings.Join(strings.Fields(reason), " "))
 	}
 	for _, doc := range f.Docs {
 		if doc.Body == nil {
 			continue
 		}
 		if body != nil {
-			return nil, d.mistake(at(doc.Body.GetToken()), "", "keep one policy in one file", "a second document begins here")
+			return nil, d.mistake(start(doc.Body), "", "keep one policy in one file", "a second document begins here")
 		}
 		body = doc.Body
 	}
@@ -229,8 +234,20 @@ func (c *converter) say(at position, path, hint, format string, args ...any) {
 	c.errs = append(c.errs, c.doc.mistake(at, path, hint, fmt.Sprintf(format, args...)))
 }
 
+// start is the place of a node's first character: the parser gives a table the
+// token of its first colon.
+func start(n ast.Node) position {
+	if m, ok := n.(*ast.MappingNode); ok && !m.IsFlowStyle && len(m.Values) > 0 {
+		return at(m.Values[0].Key.GetToken())
+	}
+	if m, ok := n.(*ast.MappingValueNode); ok {
+		return at(m.Key.GetToken())
+	}
+	return at(n.GetToken())
+}
+
 func (c *converter) node(path string, n ast.Node) *node {
-	out := &node{at: at(n.GetToken())}
+	out := &node{at: start(n)}
 	if path != "" {
 		c.doc.index[path] = out
 	}
@@ -257,19 +274,19 @@ func (c *converter) node(path string, n ast.Node) *node {
 		out.kind = table
 		c.entries(path, out, []*ast.MappingValueNode{n})
 	case *ast.AnchorNode, *ast.AliasNode:
+		out.kind = refused
 		c.say(out.at, path, "write the value out", "anchors (&) and aliases (*) are not for policies")
 	case *ast.TagNode, *ast.DirectiveNode:
+		out.kind = refused
 		c.say(out.at, path, "write the plain value", "YAML tags and directives are not for policies")
 	default:
+		out.kind = refused
 		c.say(out.at, path, "", "this kind of YAML (%s) is not for policies", n.Type())
 	}
 	return out
 }
 
 func (c *converter) entries(path string, out *node, values []*ast.MappingValueNode) {
-	if len(values) > 0 && !(out.at.line > 0 && values[0].IsFlowStyle) {
-		out.at = at(values[0].Key.GetToken())
-	}
 	seen := map[string]position{}
 	for _, v := range values {
 		key, ok := v.Key.(ast.ScalarNode)

@@ -126,6 +126,9 @@ func nearest(word string, candidates []string) string {
 		if fold(c) == fold(word) {
 			return c
 		}
+		if len(c) > 2 && len(word) > 2 && (strings.HasPrefix(word, c) || strings.HasPrefix(c, word)) && bestDistance > 1 {
+			best, bestDistance = c, 2
+		}
 		if d := distance(word, c, bestDistance); d < bestDistance {
 			best, bestDistance = c, d
 		}

@@ -56,6 +56,14 @@ func fieldOf(t reflect.Type, key string) field {
 	return all[slices.IndexFunc(all, func(f field) bool { return f.key == key })]
 }
 
+// describe is the doc tag with the range.
+func (f field) describe() string {
+	if f.max == "" {
+		return f.doc
+	}
+	return f.doc + "; " + f.min + " to " + f.max
+}
+
 // each is the field of one entry of a list.
 func (f field) each() field { return field{oneOf: f.oneOf} }
 

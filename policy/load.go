@@ -134,19 +134,18 @@ func (p *Policy) Errorf(path, hint, format string, args ...any) error {
 	if p.doc == nil {
 		return e
 	}
-	e.File = p.doc.file
 	n := p.doc.find(path)
 	if n == nil {
+		e.File = p.doc.file
 		return e
 	}
 	at := n.place()
 	if p.doc.index[path] == nil && n.keyAt.line > 0 {
 		at = n.keyAt
 	}
-	if at.line > 0 && at.line <= len(p.doc.lines) {
-		e.Line, e.Column, e.Source = at.line, max(1, at.column), p.doc.lines[at.line-1]
-	}
-	return e
+	placed := p.doc.mistake(at, path, hint, e.Reason)
+	placed.cause = e.cause
+	return placed
 }
 
 // required says which keys are missing, all over the policy.
@@ -164,7 +163,7 @@ func (l *loader) requiredIn(path string, v reflect.Value) {
 				if l.doc.index[here] != nil {
 					lack = "empty"
 				}
-				l.errorf(here, f.doc, "%s is %s", f.key, lack)
+				l.errorf(here, "give "+f.key+": "+f.describe(), "it is %s", lack)
 			}
 		case fv.Kind() == reflect.Struct:
 			l.requiredIn(here, fv)

@@ -133,7 +133,11 @@ func (l *loader) upstream() {
 	case u.Scheme != "http":
 		l.errorf(path, hint, "the scheme %s is not known here", quote(u.Scheme))
 	case u.User != nil:
-		l.errorf(path, hint, "a user name or password is in the upstream")
+		e := l.p.Errorf(path, "remove it: the upstream is on this machine", "a user name or a password is in the address").(*Error)
+		if e.Line > 0 {
+			e.Source = strings.Repeat(" ", e.Column-1) + redacted
+		}
+		l.add(e)
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(up, "#"):
 		l.errorf(path, "write http://"+u.Host+"; paths reach the upstream as clients send them", "%s has more than a host and a port", quote(up))
 	case !isLoopbackHost(u.Hostname()):

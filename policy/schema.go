@@ -66,10 +66,7 @@ func schemaOf(v reflect.Value, f field) object {
 		s["type"] = []string{"object", "null"} // a section with all its lines commented out
 	}
 	if f.doc != "" {
-		s["description"] = f.doc
-		if f.max != "" {
-			s["description"] = f.doc + "; " + f.min + " to " + f.max
-		}
+		s["description"] = f.describe()
 	}
 	if f.hasValue {
 		s["default"] = plainValue(v)

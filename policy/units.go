@@ -27,7 +27,7 @@ const durationHint = "durations are written 30s, 15m, 1h30m or 30d"
 // once and in that order.
 func parseDuration(s string) (time.Duration, error) {
 	if isDigits(s) {
-		return 0, &misfit{quote(s) + " has no unit", durationHint}
+		return 0, &misfit{quote(s) + " has no unit", "write " + s + "s for seconds; " + durationHint}
 	}
 	var total time.Duration
 	rest, units := s, durationUnits
@@ -41,7 +41,7 @@ func parseDuration(s string) (time.Duration, error) {
 			u++
 		}
 		if n == 0 || u == len(units) {
-			return 0, &misfit{quote(s) + " is not a duration", durationHint}
+			return 0, &misfit{quote(s) + " is not a duration", plainDuration(s)}
 		}
 		count, err := strconv.ParseInt(rest[:n], 10, 64)
 		if err != nil || count > int64((math.MaxInt64-total)/units[u].size) {
@@ -54,6 +54,18 @@ func parseDuration(s string) (time.Duration, error) {
 		return 0, &misfit{`"" is not a duration`, durationHint}
 	}
 	return total, nil
+}
+
+// plainDuration is the hint for a duration that is written in another way.
+func plainDuration(s string) string {
+	plain := strings.NewReplacer(" ", "", "days", "d", "day", "d", "hours", "h", "hour", "h", "hrs", "h", "hr", "h",
+		"minutes", "m", "minute", "m", "mins", "m", "min", "m", "seconds", "s", "second", "s", "secs", "s", "sec", "s").Replace(strings.ToLower(s))
+	if plain != s && plain != "" {
+		if _, err := parseDuration(plain); err == nil {
+			return "write " + plain
+		}
+	}
+	return durationHint
 }
 
 // formatDuration writes what parseDuration reads.
@@ -90,7 +102,11 @@ func parseSize(s string) (Size, error) {
 		return 0, &misfit{quote(s) + " is not a size", sizeHint}
 	}
 	if unit == "" {
-		return 0, &misfit{quote(s) + " has no unit", sizeHint}
+		hint := sizeHint
+		if n, err := strconv.ParseInt(digits, 10, 64); err == nil {
+			hint = "write " + Size(n).String() + " for that many bytes; " + sizeHint
+		}
+		return 0, &misfit{quote(s) + " has no unit", hint}
 	}
 	for _, u := range sizeUnits {
 		if u.name != unit {
