@@ -1,11 +1,13 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -150,7 +152,7 @@ func (c *rates) addSet(x *Exchange) *rateSet {
 		s.classes = append(s.classes, c.classes[name])
 	}
 	slices.SortStableFunc(s.classes, func(a, b *rateClass) int {
-		return int(b.rate.Interval() - a.rate.Interval())
+		return cmp.Compare(b.rate.Interval(), a.rate.Interval())
 	})
 	var items []string
 	for _, class := range s.classes {
@@ -159,17 +161,15 @@ func (c *rates) addSet(x *Exchange) *rateSet {
 		items = append(items, class.policy)
 	}
 	s.policy = []string{strings.Join(items, ", ")}
-	bigger := make(map[uint64]*rateSet, len(sets)+1)
-	for k, v := range sets {
-		bigger[k] = v
-	}
-	bigger[x.classes] = s
-	c.sets.Store(&bigger)
+	sets = maps.Clone(sets)
+	sets[x.classes] = s
+	c.sets.Store(&sets)
 	return s
 }
 
 // refuse answers 429 (RFC 6585, section 4). The event is raised at most once a
-// second for a client; it and the log say how many were left out.
+// second for a client and says how many were left out. Clients are told apart
+// by 10 bits of a keyed hash, so that all of them together raise 1024 a second.
 func (c *rates) refuse(x *Exchange, set *rateSet, state []limit.Decision) {
 	var over *rateClass
 	var wait time.Duration

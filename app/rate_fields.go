@@ -66,7 +66,7 @@ func newRateClass(name string, l policy.Limit) (*rateClass, error) {
 // not seen before, or was displaced in a class of more than 8192 values.
 func (c *rateClass) item(d limit.Decision) *rateItem {
 	wait := wholeSeconds(d.Next)
-	slot := &c.seen[(d.Remaining*(c.seconds+1)+wait)%len(c.seen)]
+	slot := &c.seen[uint(d.Remaining*(c.seconds+1)+wait)%uint(len(c.seen))]
 	if it := slot.Load(); it != nil && it.remaining == d.Remaining && it.wait == wait {
 		return it
 	}

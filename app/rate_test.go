@@ -77,12 +77,16 @@ func rateRequest(from, path string) *http.Request {
 }
 
 func (f *rateFixture) get(from, path string, header ...string) *http.Response {
+	return rateGet(f.ring, from, path, header...)
+}
+
+func rateGet(ring http.Handler, from, path string, header ...string) *http.Response {
 	r := rateRequest(from, path)
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Add(header[i], header[i+1])
 	}
 	w := httptest.NewRecorder()
-	f.ring.ServeHTTP(w, r)
+	ring.ServeHTTP(w, r)
 	return w.Result()
 }
 
@@ -120,6 +124,12 @@ func TestRateFields(t *testing.T) {
 		want := fmt.Sprintf("204 map[auth:map[r:%d t:45] global:map[r:%d t:2]] map[auth:map[q:20 w:900] global:map[q:600 w:900]]", 19-i, 599-i)
 		if got != want {
 			t.Fatalf("request %d:\ngot  %s\nwant %s", i+1, got, want)
+		}
+		// Who reads only the first finds the class that is used up first.
+		for _, field := range []string{"RateLimit", "RateLimit-Policy"} {
+			if first := res.Header.Get(field); !strings.HasPrefix(first, `"auth"`) {
+				t.Errorf("%s begins with %s, want auth", field, first)
+			}
 		}
 		for name := range res.Header {
 			if strings.HasPrefix(name, "X-Rate") || strings.HasPrefix(name, "Ratelimit-R") {
@@ -188,34 +198,54 @@ func TestRateRefuses(t *testing.T) {
 	}
 }
 
-// A flood of refusals raises one event a second for each client, and none of
-// another client's is lost.
+// More values than are kept: each is right all the same.
+func TestRateFieldsOfLargeClass(t *testing.T) {
+	p := policy.Default()
+	p.App.Limits["global"] = policy.Limit{Requests: 20_000, Per: time.Hour}
+	f := newRateFixture(t, p, app.Deps{})
+	for i := range 10_000 {
+		want := fmt.Sprintf(`"global";r=%d;t=1`, 19_999-i)
+		if got := f.get(rateAlice, "/").Header.Get("RateLimit"); got != want {
+			t.Fatalf("request %d: got %s, want %s", i+1, got, want)
+		}
+	}
+}
+
+// A flood of refusals raises one event a second, and other clients' are seen.
 func TestRateEvents(t *testing.T) {
 	f := newRateFixture(t, policy.Default(), app.Deps{})
-	for range 20 {
-		f.get(rateAlice, "/api/auth/login")
-		f.get(rateBob, "/api/auth/login")
+	client := func(i int) string { return fmt.Sprintf("192.0.2.%d:1", i+1) }
+	for i := range 9 {
+		for range 20 {
+			f.get(client(i), "/api/auth/login")
+		}
 	}
 	f.events = nil
 	for range 10 {
 		for range 30 {
-			f.get(rateAlice, "/api/auth/login")
+			f.get(client(0), "/api/auth/login")
 		}
 		f.now = f.now.Add(100 * time.Millisecond)
 	}
-	f.get(rateAlice, "/api/auth/login")
-	f.get(rateBob, "/api/auth/login")
+	f.get(client(0), "/api/auth/login")
+	want := []string{
+		"rate.blocked app/rate 192.0.2.1 429 /api/auth/login over auth 20 in 15m",
+		"rate.blocked app/rate 192.0.2.1 429 /api/auth/login over auth 20 in 15m; 299 more refusals since the last event",
+	}
 	var got []string
 	for _, e := range f.events {
 		got = append(got, fmt.Sprint(e.Kind, " ", e.Control, " ", e.Client, " ", e.Status, " ", e.Path, " ", e.Detail))
 	}
-	want := []string{
-		"rate.blocked app/rate 192.0.2.1 429 /api/auth/login over auth 20 in 15m",
-		"rate.blocked app/rate 192.0.2.1 429 /api/auth/login over auth 20 in 15m; 299 more refusals since the last event",
-		"rate.blocked app/rate 192.0.2.2 429 /api/auth/login over auth 20 in 15m",
-	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	f.events = nil
+	for i := range 9 {
+		f.get(client(i), "/api/auth/login")
+	}
+	// Clients are told apart by a hash of 10 bits: now and then two are not.
+	if n := len(f.events); n < 5 || n > 8 {
+		t.Errorf("%d events of 8 other clients in the same second", n)
 	}
 }
 
@@ -255,6 +285,24 @@ func TestTrapIPv6OneBucketPer64(t *testing.T) {
 		if res := f.get(from, "/api/auth/login"); res.StatusCode != want {
 			t.Errorf("%s got %d, want %d", from, res.StatusCode, want)
 		}
+	}
+}
+
+// A reload keeps the buckets, whatever other classes come and go.
+func TestRateReloadKeepsBuckets(t *testing.T) {
+	deps := app.Deps{Limiter: limit.NewMemory(0)}
+	f := newRateFixture(t, policy.Default(), deps)
+	for range 20 {
+		f.get(rateAlice, "/api/auth/login")
+	}
+	p := policy.Default()
+	p.App.Limits["admin"] = policy.Limit{Requests: 5, Per: time.Minute, Paths: []string{"/api/"}}
+	f = newRateFixture(t, p, deps)
+	if res := f.get(rateAlice, "/api/auth/login"); res.StatusCode != 429 {
+		t.Errorf("after the reload: %s, want 429", res.Status)
+	}
+	if items := rateItems(t, f.get(rateAlice, "/api/notes"), "RateLimit"); items["global"]["r"] != 579 || items["admin"]["r"] != 4 {
+		t.Errorf("after the reload: %v", items)
 	}
 }
 
@@ -334,8 +382,7 @@ func TestTrapLimiterStoreOut(t *testing.T) {
 		})
 	}
 	t.Run("during load", func(t *testing.T) {
-		f := newRateFixture(t, policy.Default(), app.Deps{Limiter: &brokenLimiter{Memory: limit.NewMemory(0), after: 100}})
-		f.ring = rateRing(t, policy.Default(), app.Deps{Limiter: &brokenLimiter{Memory: limit.NewMemory(0), after: 100}},
+		ring := rateRing(t, policy.Default(), app.Deps{Limiter: &brokenLimiter{Memory: limit.NewMemory(0), after: 100}},
 			http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }))
 		var mu sync.Mutex
 		got := map[int]int{}
@@ -343,7 +390,7 @@ func TestTrapLimiterStoreOut(t *testing.T) {
 		for g := range 10 {
 			wg.Go(func() {
 				for range 20 {
-					status := f.get(fmt.Sprintf("192.0.2.%d:1", g), "/api/auth/login").StatusCode
+					status := rateGet(ring, fmt.Sprintf("192.0.2.%d:1", g), "/api/auth/login").StatusCode
 					mu.Lock()
 					got[status]++
 					mu.Unlock()
