@@ -173,6 +173,9 @@ func (r *Ring) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	x := &Exchange{ring: r, start: r.deps.Now(), method: req.Method}
 	x.ctx.Context, x.ctx.x = req.Context(), x
 	x.R = req.WithContext(&x.ctx)
+	if req.ContentLength == 0 {
+		x.R.Body = http.NoBody // HTTP/2 gives a request without a body an empty one
+	}
 	x.Answer.x, x.Answer.w = x, w
 	x.W = &x.Answer
 	r.traffic.begun.Add(1)
