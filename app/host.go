@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/ringwall/ringwall/audit"
 	"github.com/ringwall/ringwall/check"
@@ -103,6 +104,11 @@ func splitHost(s string) (host, rest string, ok bool) {
 	}
 	if rest == ":" {
 		rest = ""
+	}
+	for i := range len(host) {
+		if host[i] >= utf8.RuneSelf { // an IDN is written in ASCII (RFC 5891, 4.4)
+			return host, "", false
+		}
 	}
 	return strings.TrimSuffix(host, "."), rest, true
 }

@@ -81,12 +81,15 @@ var errPathTooLong = errors.New("the path is longer than 4096 bytes")
 // starting with a slash. It refuses what programs read in different ways: empty
 // and dot segments, encoded slashes, backslashes, semicolons, question marks,
 // number signs, percent signs and control characters, and invalid UTF-8. It
-// refuses schemes other than http and https too, and "*". An absolute target
-// without a path has the path / (RFC 3986, 6.2.3). It does not allocate for a
-// path without escapes.
+// refuses "*" too, and absolute targets with a scheme other than http and https
+// or without a host. An absolute target without a path has the path / (RFC
+// 3986, 6.2.3). It does not allocate for a path without escapes.
 func CanonicalPath(u *url.URL) (string, error) {
 	if u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https" {
 		return "", errors.New("the target's scheme is not http or https")
+	}
+	if u.Scheme != "" && u.Host == "" { // RFC 9110, 4.2.1
+		return "", errors.New("the target is absolute without a host")
 	}
 	if u.Path == "" && u.RawPath == "" && u.Host != "" {
 		return "/", nil

@@ -275,7 +275,7 @@ func (m *match) walk(n *node, path string) {
 	if c := n.children[seg]; c != nil {
 		m.walk(c, rest)
 	}
-	if n.any != nil {
+	if n.any != nil && seg != "" {
 		m.walk(n.any, rest)
 	}
 }

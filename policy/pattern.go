@@ -3,6 +3,8 @@ package policy
 import (
 	"errors"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // A Pattern is a parsed path pattern. "/a/b" is that path, with or without a
@@ -13,6 +15,8 @@ type Pattern struct {
 	Subtree  bool     // all below it too
 }
 
+const longestPath = 4096 // as app.MaxPath
+
 // ParsePattern parses s. A pattern must be canonical, as request paths are: no
 // empty or dot segment, no escape, no query.
 func ParsePattern(s string) (Pattern, error) {
@@ -21,6 +25,15 @@ func ParsePattern(s string) (Pattern, error) {
 	}
 	if i := strings.IndexAny(s, "%;\\?#*"); i >= 0 {
 		return Pattern{}, errors.New("a path pattern is literal: " + s[i:i+1] + " is not allowed")
+	}
+	if strings.ContainsFunc(s, func(c rune) bool { return c == ' ' || unicode.IsControl(c) }) {
+		return Pattern{}, errors.New("a path pattern has no blanks or control characters")
+	}
+	if !utf8.ValidString(s) {
+		return Pattern{}, errors.New("a path pattern is UTF-8")
+	}
+	if len(s) > longestPath {
+		return Pattern{}, errors.New("a path pattern has at most 4096 bytes: no longer path is served")
 	}
 	var p Pattern
 	rest := s[1:]
@@ -45,11 +58,6 @@ func ParsePattern(s string) (Pattern, error) {
 			seg = ""
 		case strings.ContainsAny(seg, "{}"):
 			return Pattern{}, errors.New("{name} stands for a whole segment")
-		}
-		for i := range len(seg) {
-			if seg[i] <= ' ' || seg[i] == 0x7f {
-				return Pattern{}, errors.New("a path pattern has no blanks or control characters")
-			}
 		}
 		p.Segments = append(p.Segments, seg)
 	}

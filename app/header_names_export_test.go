@@ -1,0 +1,4 @@
+package app
+
+// CleanHeaders is one pass of app/header-names, for its benchmark.
+var CleanHeaders = cleanHeaders
