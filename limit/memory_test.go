@@ -164,13 +164,13 @@ func TestMemoryForgetsRefilledFirst(t *testing.T) {
 	into := make([]limit.Decision, 1)
 	now := start
 	for i := range uint32(100_000) {
-		now = now.Add(time.Millisecond) // some 100 are not yet full, among 448 places
+		now = now.Add(5 * time.Millisecond) // 20 are not yet full, in 448 places
 		if _, err := m.Take(limit.Addr(address(i)), rates, now, into); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if st := m.Stats(); st.Evictions > 100 {
-		t.Errorf("%d of 100000 were forgotten before they had refilled, want next to none", st.Evictions)
+	if st := m.Stats(); st.Evictions > 0 || st.Buckets < st.Places/2 {
+		t.Errorf("%+v: buckets were forgotten before they had refilled", st)
 	}
 }
 
