@@ -85,7 +85,7 @@ func (v *Verifier) Verify(_ context.Context, token string) (*bearer.Caller, erro
 		return nil, errors.New("the token does not have three parts")
 	}
 	generation := v.generation.Load() // before the look: Forget may come in between
-	var room [1024]byte // most tokens fit, so that a remembered one costs no allocation
+	var room [1024]byte               // most tokens fit, so that a remembered one costs no allocation
 	key := sha256.Sum256(append(room[:0], token...))
 	if hit, ok := v.cache.GetIfPresent(key); ok && hit.generation == generation {
 		now := v.now()
