@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -86,13 +87,20 @@ func judgeErrors(t *testing.T, src string, err error) {
 	}
 }
 
-// sameValues compares all that a policy says, not where it was read.
+// sameValues compares all that two policies say, not where they were read.
 func sameValues(t *testing.T, a, b *policy.Policy) {
 	t.Helper()
+	if d := difference(a, b); d != "" {
+		t.Error(d)
+	}
+}
+
+func difference(a, b *policy.Policy) string {
 	va, vb := reflect.ValueOf(a).Elem(), reflect.ValueOf(b).Elem()
 	for i := range va.NumField() {
 		if f := va.Type().Field(i); f.IsExported() && !reflect.DeepEqual(va.Field(i).Interface(), vb.Field(i).Interface()) {
-			t.Errorf("%s differs:\n%+v\n%+v", f.Name, va.Field(i), vb.Field(i))
+			return fmt.Sprintf("%s differs:\n%+v\n%+v", f.Name, va.Field(i), vb.Field(i))
 		}
 	}
+	return ""
 }

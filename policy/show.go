@@ -27,7 +27,7 @@ func (w *shower) line(indent, path, format string, args ...any) {
 	w.out.WriteString(indent)
 	fmt.Fprintf(&w.out, format, args...)
 	if from := w.p.origin[path]; from != "" {
-		w.out.WriteString(" # from " + strconv.QuoteToASCII(from))
+		w.out.WriteString(" # from " + textYAML(from))
 	}
 	w.out.WriteByte('\n')
 }
