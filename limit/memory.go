@@ -28,9 +28,9 @@ const DefaultBytes = 64_000_000
 //
 // A forgotten bucket is a full one again, so no client is harmed, and trying to
 // be forgotten does not pay: each bucket that pushes must be as used up as the
-// one pushed out, and belongs to an address that had a full bucket to spend. At
-// worst, with 64 MB, half a million clients that are all blocked at the same time
-// have 6 of their buckets forgotten, a million of them 760. Stats counts both kinds.
+// one pushed out, and belongs to an address that had a full bucket to spend.
+// With 64 MB, half a million clients that are all blocked at the same time have
+// 6 of their buckets forgotten, a million of them 760. Stats counts both kinds.
 //
 // # Collisions
 //
