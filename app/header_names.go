@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/ringwall/ringwall/audit"
@@ -25,8 +26,8 @@ import (
 //   - aliases of headers that controls judge, such as Content_Type;
 //   - those names among the options of Connection, which would have a proxy
 //     strip them (RFC 9110, 7.6.1), and all trailers (6.5.1 lets us);
-//   - Upgrade to anything but WebSocket: an upstream that speaks h2c would then
-//     take requests that nobody judges.
+//   - Upgrade to another HTTP, such as h2c: the upstream would then take
+//     requests that nobody judges.
 //
 // Two Authorization, Content-Type or Origin headers are answered 400. What an
 // honest client never sends raises header.forged, once for a request.
@@ -73,7 +74,7 @@ var headerNames = Control{
 func cleanHeaders(h http.Header, hasID bool) (forged, doubled string) {
 	for name, values := range h {
 		switch name {
-		case "Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Content-Length", "Cookie",
+		case "Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Content-Encoding", "Content-Length", "Cookie",
 			"If-None-Match", "Pragma", "Priority", "Referer", "Traceparent", "Tracestate", "User-Agent":
 			continue
 		case "Authorization", "Content-Type", "Origin":
@@ -87,7 +88,7 @@ func cleanHeaders(h http.Header, hasID bool) (forged, doubled string) {
 			}
 			continue
 		case "Upgrade":
-			if len(values) != 1 || !strings.EqualFold(values[0], "websocket") {
+			if slices.ContainsFunc(values, upgradesHTTP) {
 				delete(h, name)
 			}
 			continue
@@ -100,11 +101,13 @@ func cleanHeaders(h http.Header, hasID bool) (forged, doubled string) {
 			}
 			continue
 		}
-		if rule, plain := judgeHeader(name); rule != headerFree {
+		switch rule, usual := judgeHeader(name); {
+		case rule == headerFree, rule == headerJudged && usual:
+		case rule == headerForwarded && usual:
 			delete(h, name)
-			if rule != headerForwarded || !plain {
-				forged = name
-			}
+		default:
+			delete(h, name)
+			forged = name
 		}
 	}
 	return forged, doubled
@@ -142,6 +145,18 @@ func cleanConnection(h http.Header, values []string) (forged string) {
 	return forged
 }
 
+// upgradesHTTP reports whether an Upgrade header asks for another HTTP.
+func upgradesHTTP(value string) bool {
+	for protocol := range strings.SplitSeq(value, ",") {
+		name, _, _ := strings.Cut(strings.ToLower(strings.Trim(protocol, " \t")), "/")
+		switch name {
+		case "h2c", "h2", "h3", "http", "tls", "spdy":
+			return true
+		}
+	}
+	return false
+}
+
 // headerRule says who may write a header.
 type headerRule uint8
 
@@ -156,11 +171,6 @@ const (
 // letters and digits. What starts with xringwall is owned too, and what starts
 // with xforwarded is forwarded.
 var foldedHeaders = map[string]headerRule{
-	"authorization": headerJudged, "cookie": headerJudged, "host": headerJudged, "origin": headerJudged,
-	"contentlength": headerJudged, "contenttype": headerJudged, "contentencoding": headerJudged,
-	"transferencoding": headerJudged, "trailer": headerJudged,
-	"xhttpmethodoverride": headerJudged, "xhttpmethod": headerJudged, "xmethodoverride": headerJudged,
-
 	"forwarded": headerForwarded, "xrealip": headerForwarded, "xrequestid": headerForwarded,
 	"xclientip": headerForwarded, "clientip": headerForwarded, "trueclientip": headerForwarded,
 	"xclusterclientip": headerForwarded, "cfconnectingip": headerForwarded, "fastlyclientip": headerForwarded,
@@ -172,13 +182,23 @@ var foldedHeaders = map[string]headerRule{
 	"proxy": headerOwned, // read as HTTP_PROXY by CGI programs (CVE-2016-5385)
 }
 
-// judgeHeader finds the rule of a header name in any spelling. plain reports
-// whether the name has letters, digits and hyphens only.
-func judgeHeader(name string) (rule headerRule, plain bool) {
+// judgedHeaders are the headers that controls read, by the same folded name,
+// with their one spelling.
+var judgedHeaders = map[string]string{
+	"authorization": "Authorization", "cookie": "Cookie", "host": "Host", "origin": "Origin",
+	"contentlength": "Content-Length", "contenttype": "Content-Type", "contentencoding": "Content-Encoding",
+	"transferencoding": "Transfer-Encoding", "trailer": "Trailer",
+	"xhttpmethodoverride": "X-Http-Method-Override", "xhttpmethod": "X-Http-Method", "xmethodoverride": "X-Method-Override",
+}
+
+// judgeHeader finds the rule of a header name in any spelling. usual reports
+// whether the name is spelled as programs that mean no harm spell it: for a
+// judged one exactly so, for others with letters, digits and hyphens only.
+func judgeHeader(name string) (rule headerRule, usual bool) {
 	const longest = len("xhttpmethodoverride")
 	var buf [longest + 1]byte
 	n := 0
-	plain = true
+	usual = true
 	for i := range len(name) {
 		c := name[i]
 		switch {
@@ -186,11 +206,11 @@ func judgeHeader(name string) (rule headerRule, plain bool) {
 			c |= 0x20
 		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
 		default:
-			plain = plain && c == '-'
+			usual = usual && c == '-'
 			continue
 		}
 		if n == 0 && (c == 's' || c == 'd' || c == 'i' || c == 'u') {
-			return headerFree, plain // Sec-Fetch-Mode and many more: no rule starts so
+			return headerFree, usual // Sec-Fetch-Mode and many more: no rule starts so
 		}
 		if n < len(buf) {
 			buf[n] = c
@@ -200,11 +220,14 @@ func judgeHeader(name string) (rule headerRule, plain bool) {
 	folded := buf[:n]
 	switch {
 	case strings.HasPrefix(string(folded), "xringwall"):
-		return headerOwned, plain
+		return headerOwned, usual
 	case strings.HasPrefix(string(folded), "xforwarded"):
-		return headerForwarded, plain
+		return headerForwarded, usual
 	}
-	return foldedHeaders[string(folded)], plain
+	if exact, ok := judgedHeaders[string(folded)]; ok {
+		return headerJudged, http.CanonicalHeaderKey(name) == exact
+	}
+	return foldedHeaders[string(folded)], usual
 }
 
 func verifyHeaderNames(ctx context.Context, _ *policy.Policy, c *probe.Client) check.Finding {

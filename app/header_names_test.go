@@ -80,6 +80,9 @@ func TestTrapHeaderAliases(t *testing.T) {
 		"CF-Connecting-IP: 192.0.2.1":  "",
 		"Trailer: X-Ringwall-User":     "",
 		"Upgrade: h2c":                 "",
+		"Upgrade: websocket, H2C":      "",
+		"Upgrade: HTTP/2.0":            "",
+		"Upgrade: TLS/1.2":             "",
 		"HTTP2-Settings: AAMAAABkAAQA": "",
 		"X-Request-Id: mine":           "",
 	} {
@@ -98,7 +101,7 @@ func TestHeaderNamesPass(t *testing.T) {
 		"Accept: a", "Accept-Encoding: a", "User-Agent: a", "Authorization: Bearer a", "Cookie: a=b", "Cookie: c=d",
 		"Content-Type: application/json", "Origin: https://localhost", "Sec-Fetch-Site: same-origin", "X-Api-Key: a", "X_Api_Key: a",
 		"X.Custom: a", "Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "If-Match: a", "X-Forward: a",
-		"X-Ring: a", "Xforward: a", "X-A-Very-Long-Name-That-Is-Longer-Than-Any-Rule: a", "Upgrade: WebSocket", "Proxy-Status: a", "_: a",
+		"X-Ring: a", "Xforward: a", "X-A-Very-Long-Name-That-Is-Longer-Than-Any-Rule: a", "Upgrade: WebSocket", "Content-Encoding: identity", "Proxy-Status: a", "_: a",
 	}
 	l := &protocolLog{}
 	got := headerNamesSent(t, l, lines...)
