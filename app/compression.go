@@ -76,6 +76,12 @@ func (x *Exchange) inClass(name string) bool {
 // acceptsGzip reads Accept-Encoding (RFC 9110, 12.5.3): gzip, x-gzip or *, with
 // a weight above zero and not below that of identity, where one is given.
 func acceptsGzip(lists []string) bool {
+	if len(lists) == 1 {
+		switch lists[0] { // what almost all clients send
+		case "gzip", "gzip, deflate", "gzip, deflate, br", "gzip, deflate, br, zstd":
+			return true
+		}
+	}
 	zipped, rest, identity := -1, -1, -1 // weights in thousandths; -1: not named
 	for _, list := range lists {
 		if len(list) > 1024 {

@@ -251,8 +251,9 @@ type encoders struct {
 	active atomic.Int32
 }
 
-// maxEncoders bounds encoders to about 300 MB. Answers beyond are not compressed.
-const maxEncoders = 256
+// maxEncoders bounds encoders, of 820 kB each, to about 100 MB. Answers beyond
+// are not compressed.
+const maxEncoders = 128
 
 // get returns an encoder that writes to dst, or nil when too many are at work.
 func (e *encoders) get(dst io.Writer) *gzip.Writer {
