@@ -37,11 +37,6 @@ func (l *loader) say(at position, path, hint, format string, args ...any) {
 	l.add(l.doc.mistake(at, path, hint, fmt.Sprintf(format, args...)))
 }
 
-func (l *loader) misfit(n *node, path string, err error) {
-	m := misfitOf(err)
-	l.say(n.at, path, m.hint, "%s", m.reason)
-}
-
 // setDefaults fills v, a struct, from the default tags.
 func setDefaults(v reflect.Value) {
 	for _, f := range fields(v.Type()) {
@@ -73,7 +68,7 @@ func (l *loader) value(path string, n *node, v reflect.Value, f field) {
 	switch {
 	case n.kind == refused:
 	case isScalar(t):
-		l.scalar(path, n, v, f)
+		l.scalar(path, n, v.Type(), func(s string) error { return setScalar(v, f, s) })
 	case t.Kind() == reflect.Struct:
 		if l.expect(path, n, table) {
 			l.table(path, n, v)
@@ -117,9 +112,10 @@ func (l *loader) expect(path string, n *node, k nodeKind) bool {
 	return false
 }
 
-func (l *loader) scalar(path string, n *node, v reflect.Value, f field) {
-	wantText := v.Kind() == reflect.String
-	wantQuotes := wantText || v.Type() == durationType || v.Type() == sizeType || v.Type() == dateType || v.Type() == prefixType
+// scalar judges the kind of a node and hands its text to set.
+func (l *loader) scalar(path string, n *node, t reflect.Type, set func(string) error) {
+	wantText := t.Kind() == reflect.String
+	wantNumber, wantBool := t.Kind() == reflect.Int, t.Kind() == reflect.Bool
 	switch {
 	case n.kind == refused:
 	case n.kind == null:
@@ -128,15 +124,20 @@ func (l *loader) scalar(path string, n *node, v reflect.Value, f field) {
 		l.say(n.place(), path, "write one value", "this is %s, and one value is wanted", kindNames[n.kind])
 	case wantText && n.kind != text:
 		l.say(n.at, path, `put it in quotes: "`+n.value+`"`, "this is %s, and a text is wanted", kindNames[n.kind])
-	case !wantQuotes && n.quoted:
-		l.say(n.at, path, "remove the quotes", "this is a text, and %s is wanted", map[bool]string{true: "a number", false: "true or false"}[v.Kind() == reflect.Int])
+	case wantNumber && n.quoted:
+		l.say(n.at, path, "remove the quotes", "this is a text, and a number is wanted")
+	case wantBool && n.quoted:
+		l.say(n.at, path, "remove the quotes", "this is a text, and true or false is wanted")
 	default:
-		if err := setScalar(v, f, n.value); err != nil {
-			l.misfit(n, path, err)
+		if err := set(n.value); err != nil {
+			m := misfitOf(err)
+			l.say(n.at, path, m.hint, "%s", m.reason)
 		}
 	}
 }
 
+// leaves decodes a list of single values. What cannot be read stays a zero
+// value, so that the rules see the rest under their own index.
 func (l *loader) leaves(path string, n *node, v reflect.Value, f field) {
 	switch {
 	case n.kind == null:
@@ -146,26 +147,13 @@ func (l *loader) leaves(path string, n *node, v reflect.Value, f field) {
 		l.say(n.place(), path, "write ["+n.value+"]", "this is %s, and a list is wanted", kindNames[n.kind])
 		return
 	}
-	// What cannot be read stays a zero value, so that the rules see the rest
-	// under their own index.
-	out := reflect.MakeSlice(v.Type(), len(n.items), len(n.items))
-	seen := map[any]bool{}
+	out, seen := reflect.Zero(v.Type()), map[any]bool{}
+	if len(n.items) > 0 {
+		out = reflect.MakeSlice(v.Type(), len(n.items), len(n.items))
+	}
 	for i, it := range n.items {
 		e := out.Index(i)
-		found := len(l.errs)
-		l.scalar(item(path, i), it, e, f.each())
-		switch x := e.Interface(); {
-		case len(l.errs) > found || it.kind == refused:
-		case x == "":
-			l.say(it.at, item(path, i), "remove it", "the value is empty")
-		case seen[x]:
-			l.say(it.at, item(path, i), "keep one", "%s stands twice", quote(it.value))
-		default:
-			seen[x] = true
-		}
-	}
-	if out.Len() == 0 {
-		out = reflect.Zero(v.Type())
+		l.scalar(item(path, i), it, e.Type(), func(s string) error { return setEntry(e, f, s, seen) })
 	}
 	v.Set(out)
 }

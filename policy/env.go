@@ -142,6 +142,9 @@ func (l *loader) unknownVariable(from, name string, targets map[string][]target)
 // environment says nothing. One that git tracks is refused in every mode: what
 // is in it has been shown to everybody who has the repository.
 func (l *loader) dotenv(dev bool, env variables) {
+	if l.p.folder == "" {
+		return
+	}
 	file := filepath.Join(l.p.folder, ".env")
 	if _, err := os.Lstat(file); err != nil {
 		return

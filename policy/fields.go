@@ -64,9 +64,6 @@ func (f field) describe() string {
 	return f.doc + "; " + f.min + " to " + f.max
 }
 
-// each is the field of one entry of a list.
-func (f field) each() field { return field{oneOf: f.oneOf} }
-
 // isScalar reports whether a type is written as one word or text.
 func isScalar(t reflect.Type) bool {
 	switch t {
@@ -168,29 +165,19 @@ func cmpInt(a, b int64) int64 {
 	return 0
 }
 
-// setList sets v from texts that are not to repeat.
-func setList(v reflect.Value, f field, texts []string) (at int, err error) {
-	out := reflect.MakeSlice(v.Type(), 0, len(texts))
-	seen := map[any]bool{}
-	for i, s := range texts {
-		e := reflect.New(v.Type().Elem()).Elem()
-		if s == "" {
-			return i, &misfit{"the value is empty", "remove it"}
-		}
-		if err := setScalar(e, f.each(), s); err != nil {
-			return i, err
-		}
-		if seen[e.Interface()] {
-			return i, &misfit{quote(s) + " stands twice", "keep one"}
-		}
-		seen[e.Interface()] = true
-		out = reflect.Append(out, e)
+// setEntry sets e, an entry of a list, unless it is empty or was seen before.
+func setEntry(e reflect.Value, f field, s string, seen map[any]bool) error {
+	if s == "" {
+		return &misfit{"the value is empty", "remove it"}
 	}
-	if out.Len() == 0 {
-		out = reflect.Zero(v.Type())
+	if err := setScalar(e, field{oneOf: f.oneOf}, s); err != nil {
+		return err
 	}
-	v.Set(out)
-	return 0, nil
+	if seen[e.Interface()] {
+		return &misfit{quote(s) + " stands twice", "keep one"}
+	}
+	seen[e.Interface()] = true
+	return nil
 }
 
 // setText sets a leaf from one text: a list by comma.
@@ -198,12 +185,17 @@ func setText(v reflect.Value, f field, s string) error {
 	if isScalar(v.Type()) {
 		return setScalar(v, f, s)
 	}
-	var texts []string
+	out, seen := reflect.Zero(v.Type()), map[any]bool{}
 	for part := range strings.SplitSeq(s, ",") {
-		if part = strings.TrimSpace(part); part != "" {
-			texts = append(texts, part)
+		if part = strings.TrimSpace(part); part == "" {
+			continue
 		}
+		e := reflect.New(v.Type().Elem()).Elem()
+		if err := setEntry(e, f, part, seen); err != nil {
+			return err
+		}
+		out = reflect.Append(out, e)
 	}
-	_, err := setList(v, f, texts)
-	return err
+	v.Set(out)
+	return nil
 }

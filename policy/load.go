@@ -63,11 +63,16 @@ func Parse(name string, yaml []byte, opts LoadOptions) (*Policy, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
+	return parse(name, filepath.Dir(name), yaml, opts)
+}
+
+// parse looks for no files when the folder is "".
+func parse(name, folder string, yaml []byte, opts LoadOptions) (*Policy, error) {
 	doc, errs := parseDocument(name, yaml)
 	if doc == nil {
 		return nil, errs
 	}
-	p := &Policy{dev: opts.Dev, folder: filepath.Dir(name), doc: doc, origin: map[string]string{}}
+	p := &Policy{dev: opts.Dev, folder: folder, doc: doc, origin: map[string]string{}}
 	l := &loader{p: p, doc: doc, bad: map[string]bool{}}
 	for _, e := range errs {
 		l.add(e)
@@ -91,6 +96,20 @@ func Default() *Policy {
 	p := &Policy{Site: "localhost", folder: "."}
 	setDefaults(reflect.ValueOf(p).Elem())
 	return p
+}
+
+// Validate judges a policy that was made or changed by a Go program as Load
+// judges a file. The places in its Errors are those in what Show writes. Waivers
+// are dated by now.
+func (p *Policy) Validate(now time.Time) error {
+	opts := LoadOptions{Dev: p.dev, Environ: []string{}, Now: func() time.Time { return now }}
+	for name := range Default().App.Limits {
+		if _, ok := p.App.Limits[name]; !ok {
+			return Errors{{Path: "app.limits", Reason: "the class " + name + " is missing", Hint: "change the one that Default gives"}}
+		}
+	}
+	_, err := parse("policy", "", p.Show(), opts)
+	return err
 }
 
 // Dev reports whether the policy was loaded for a developer's own machine.

@@ -168,6 +168,45 @@ func TestWaiver(t *testing.T) {
 	}
 }
 
+// A policy made in Go is judged as a file is.
+func TestValidate(t *testing.T) {
+	made := func(change func(*policy.Policy)) *policy.Policy {
+		p := policy.Default()
+		p.Site = "a.example.com"
+		change(p)
+		return p
+	}
+	if err := made(func(*policy.Policy) {}).Validate(testNow()); err != nil {
+		t.Error(err)
+	}
+	if err := loadDev(t, "site: localhost\n").Validate(testNow()); err != nil {
+		t.Error(err)
+	}
+	for want, change := range map[string]func(*policy.Policy){
+		"site: \"localhost\"":                func(p *policy.Policy) { p.Site = "localhost" },
+		"site: it is empty":                  func(p *policy.Policy) { p.Site = "" },
+		"app.cors.origins[0]: *":             func(p *policy.Policy) { p.App.CORS.Origins = []string{"*"} },
+		"app.timeout: \"50ms\"":              func(p *policy.Policy) { p.App.Timeout = 50 * time.Millisecond },
+		"app.timeout: 0s is less":            func(p *policy.Policy) { p.App.Timeout = 0 },
+		"edge.timeouts.read: \"-1s\"":        func(p *policy.Policy) { p.Edge.Timeouts.Read = -time.Second },
+		"app.body: 5B is less":               func(p *policy.Policy) { p.App.Body = 5 },
+		"app.json_depth: \"-1\"":             func(p *policy.Policy) { p.App.JSONDepth = -1 },
+		"app.headers.csp: the value has":     func(p *policy.Policy) { p.App.Headers.CSP = "x\r\nSet-Cookie: a" },
+		"app.schema: the value has":          func(p *policy.Policy) { p.App.Schema = "\xff" },
+		"app.limits: the class global":       func(p *policy.Policy) { delete(p.App.Limits, "global") },
+		"app.limits.x.per: it is missing":    func(p *policy.Policy) { p.App.Limits["x"] = policy.Limit{Requests: 1, Paths: []string{"/x"}} },
+		"app.routes[0].allow: it is missing": func(p *policy.Policy) { p.App.Routes = []policy.Route{{Path: "/"}} },
+		"a key is empty":                     func(p *policy.Policy) { p.Identity.Roles = map[string][]string{"a\nb": nil} },
+		"waivers[0].until: 9999": func(p *policy.Policy) {
+			p.Waivers = []policy.Waiver{{Control: "a/b", Reason: "a good reason", Until: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}}
+		},
+	} {
+		if err := made(change).Validate(testNow()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %s, got %v", want, err)
+		}
+	}
+}
+
 func TestErrorf(t *testing.T) {
 	const src = "site: a.example.com\napp:\n  body: 1MB\n  routes:\n    - {path: /a, allow: [anyone]}\n"
 	p := mustParse(t, src, "RINGWALL_APP_TIMEOUT=5s", "RINGWALL_APP_CORS_ORIGINS=https://b.example.com")

@@ -55,7 +55,7 @@ func schemaOf(v reflect.Value, f field) object {
 			s["properties"] = properties
 		}
 	case isLeaf(t):
-		s["type"], s["items"], s["uniqueItems"] = "array", schemaOf(reflect.Zero(t.Elem()), f.each()), true
+		s["type"], s["items"], s["uniqueItems"] = "array", schemaOf(reflect.Zero(t.Elem()), field{oneOf: f.oneOf}), true
 		if f.required {
 			s["minItems"] = 1
 		}

@@ -89,6 +89,9 @@ func (l *loader) secretsFrom(env variables) {
 			value, err := readSecret(file, 0o037) // systemd makes them 0400, or 0440 for its access list
 			take(file, value, err)
 		}
+		if l.p.folder == "" {
+			continue
+		}
 		file := filepath.Join(l.p.folder, "secrets", s.name)
 		value, err := readSecret(file, 0o077)
 		take(file, value, err)

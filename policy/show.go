@@ -115,5 +115,5 @@ func textYAML(s string) string {
 	if plain {
 		return s
 	}
-	return strconv.Quote(s)
+	return strconv.Quote(strings.ToValidUTF8(s, "\x00")) // which no reader takes
 }

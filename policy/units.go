@@ -70,8 +70,8 @@ func plainDuration(s string) string {
 
 // formatDuration writes what parseDuration reads.
 func formatDuration(d time.Duration) string {
-	if d == 0 {
-		return "0s"
+	if d <= 0 || d%time.Second != 0 {
+		return d.String() // 0s; the others are no durations of a policy, and Validate says so
 	}
 	var b strings.Builder
 	for _, u := range durationUnits {
