@@ -28,7 +28,7 @@ type Answer struct {
 	x       *Exchange
 	w       http.ResponseWriter
 	h       http.Header // what the handler set; only its goroutine touches it
-	own     [12]field   // what the controls set for this answer
+	own     [8]field    // what the controls set for this answer
 	nown    int
 	more    []field
 	vary    []string

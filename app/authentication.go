@@ -158,15 +158,19 @@ func bearerToken(header []string) (string, error) {
 func isB64Token(s string) bool {
 	s = strings.TrimRight(s, "=")
 	for i := range len(s) {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case c == '-' || c == '.' || c == '_' || c == '~' || c == '+' || c == '/':
-		default:
+		if !b64Token[s[i]] {
 			return false
 		}
 	}
 	return s != ""
 }
+
+var b64Token = func() (set [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/") {
+		set[c] = true
+	}
+	return set
+}()
 
 // verifyAuthentication shows a route tokens that must not make a caller, and
 // one that must.

@@ -61,7 +61,8 @@ func BenchmarkRing(b *testing.B) {
 }
 
 func benchServe(b *testing.B, h http.Handler, token string) {
-	proto := httptest.NewRequest("GET", "https://localhost/notes/1", nil)
+	proto := httptest.NewRequest("GET", "/notes/1", nil)
+	proto.Host = "localhost"
 	proto.Header.Set("Authorization", "Bearer "+token)
 	proto.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
 	proto.Header.Set("Accept", "application/json")

@@ -37,10 +37,16 @@ type encoder struct {
 
 func (e *encoder) raw(s string) { e.buf = append(e.buf, s...) }
 
-// attrs opens groups and writes the attributes of seq into them, each with a
-// comma before it. When there is none to write it writes nothing at all.
-func (e *encoder) attrs(groups []string, seq func(func(slog.Attr) bool)) (wrote bool) {
-	start, hidden := len(e.buf), e.hidden
+// A mark is where groups were opened, so that they can be taken back when
+// nothing comes to stand in them.
+type mark struct {
+	start, inside, groups int
+	hidden                bool
+}
+
+// begin opens groups for the attributes that follow.
+func (e *encoder) begin(groups []string) mark {
+	m := mark{start: len(e.buf), groups: len(groups), hidden: e.hidden}
 	for i, g := range groups {
 		if i == 0 {
 			e.raw(",")
@@ -49,17 +55,19 @@ func (e *encoder) attrs(groups []string, seq func(func(slog.Attr) bool)) (wrote 
 		e.raw(":{")
 		e.hidden = e.hidden || Secret(g)
 	}
-	inside := len(e.buf)
-	seq(func(a slog.Attr) bool {
-		e.attr(a)
-		return true
-	})
-	if len(e.buf) == inside {
-		e.buf, e.hidden = e.buf[:start], hidden
+	m.inside = len(e.buf)
+	return m
+}
+
+// wrote reports whether an attribute was written since begin. If none was, the
+// groups are taken back; if some was, they stay open.
+func (e *encoder) wrote(m mark) bool {
+	if len(e.buf) == m.inside {
+		e.buf, e.hidden = e.buf[:m.start], m.hidden
 		return false
 	}
-	if len(groups) > 0 && e.buf[inside] == ',' {
-		e.buf = slices.Delete(e.buf, inside, inside+1)
+	if m.groups > 0 { // each attribute has a comma before it, the first too
+		e.buf = slices.Delete(e.buf, m.inside, m.inside+1)
 	}
 	return true
 }
@@ -75,7 +83,11 @@ func (e *encoder) attr(a slog.Attr) {
 		if a.Key == "" {
 			groups = nil
 		}
-		if e.attrs(groups, slices.Values(v.Group())) && groups != nil {
+		m := e.begin(groups)
+		for _, member := range v.Group() {
+			e.attr(member)
+		}
+		if e.wrote(m) && groups != nil {
 			e.raw("}")
 		}
 		e.hidden = hidden

@@ -65,13 +65,11 @@ func (h *handler) WithGroup(name string) slog.Handler {
 func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	c := *h
 	e := encoder{buf: slices.Clone(h.pre), hidden: h.hidden}
-	if !e.attrs(h.pending, func(yield func(slog.Attr) bool) {
-		for _, a := range attrs {
-			if !yield(a) {
-				return
-			}
-		}
-	}) {
+	m := e.begin(h.pending)
+	for _, a := range attrs {
+		e.attr(a)
+	}
+	if !e.wrote(m) {
 		return h
 	}
 	c.pre, c.open, c.pending, c.hidden = e.buf, h.open+len(h.pending), nil, e.hidden
@@ -95,7 +93,12 @@ func (h *handler) Handle(_ context.Context, r slog.Record) error {
 	e.string(r.Message)
 	e.buf = append(e.buf, h.pre...)
 	open := h.open
-	if r.NumAttrs() > 0 && e.attrs(h.pending, r.Attrs) {
+	m := e.begin(h.pending)
+	r.Attrs(func(a slog.Attr) bool {
+		e.attr(a)
+		return true
+	})
+	if e.wrote(m) {
 		open += len(h.pending)
 	}
 	for range open + 1 {
