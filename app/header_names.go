@@ -233,7 +233,7 @@ func judgeHeader(name string) (rule headerRule, usual bool) {
 func verifyHeaderNames(ctx context.Context, _ *policy.Policy, c *probe.Client) check.Finding {
 	fix := "put the app ring in front of the API, and let the API listen on loopback only"
 	const canary = "ringwall-forged-canary"
-	res, err := c.Do(ctx, probe.Request{Target: "/", Headers: [][2]string{
+	res, err := c.Do(ctx, probe.Request{Target: "/", Token: c.Token(""), Headers: [][2]string{
 		{"X-Ringwall-User", canary}, {"X_Ringwall_User", canary}, {"X.Ringwall.User", canary}, {"x-ringwall_roles", canary},
 		{"X_Forwarded_For", canary}, {"X-Real-IP", canary}, {"Content_Type", canary}, {"Connection", "close, X-Ringwall-User"},
 	}})
