@@ -334,7 +334,7 @@ func TestCompressionWithoutBody(t *testing.T) {
 
 // TestCompressionAfterAPanic: what is held does not go out, so the client gets
 // a 500; what has begun is broken off, so the client does not take it for whole.
-func TestCompressionAfterAPanic(t *testing.T) {
+func TestCompressionOfBrokenAnswers(t *testing.T) {
 	s := compressionServer(t, map[string]http.HandlerFunc{
 		"/early": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
@@ -359,6 +359,14 @@ func TestCompressionAfterAPanic(t *testing.T) {
 		if err == nil {
 			t.Errorf("%s: the client takes a part for the whole", path)
 		}
+	}
+	// An error without a type is app/problem's to replace: it must not be given one.
+	s = compressionServer(t, map[string]http.HandlerFunc{"/": func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNotFound)
+		w.Write(bytes.Repeat([]byte{0, 1, 2}, 1000))
+	}})
+	if res, _ := compressionGet(t, s, "/", nil); res.StatusCode != 404 || res.Header.Get("Content-Type") != "application/problem+json" {
+		t.Errorf("error without a type: %d %v", res.StatusCode, res.Header)
 	}
 	// Longer than declared is the handler's mistake, and is told to it.
 	long := make(chan error, 1)

@@ -65,7 +65,7 @@ func (w *compressor) WriteHeader(status int) {
 	switch {
 	case status < 200 && status != http.StatusSwitchingProtocols:
 		w.next.WriteHeader(status) // 1xx: the answer is still to come
-	case status < 200, status == http.StatusNoContent, status == http.StatusPartialContent, status == http.StatusNotModified:
+	case status < 200, status == http.StatusNoContent, status == http.StatusNotModified:
 		w.mode = plain
 		w.next.WriteHeader(status)
 	default:

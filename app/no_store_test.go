@@ -2,8 +2,11 @@ package app_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"testing"
+
+	"github.com/ringwall/ringwall/app"
 )
 
 func TestNoStore(t *testing.T) {
@@ -54,5 +57,23 @@ func TestNoStore(t *testing.T) {
 				t.Errorf("%s: %s %q, want %q", c.name, name, got, want)
 			}
 		}
+	}
+}
+
+// TestNoStoreForCredentialsThatNobodyChecked: without app/authentication the
+// handler checks them, and its answer is one caller's all the same.
+func TestNoStoreForCredentialsThatNobodyChecked(t *testing.T) {
+	ring, err := app.NewWithout(headersPolicy(), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "public")
+	}), app.Deps{}, "app/authentication")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest("GET", "https://127.0.0.1/", nil)
+	r.Header.Set("Authorization", "Basic YTpi")
+	w := httptest.NewRecorder()
+	ring.ServeHTTP(w, r)
+	if got := w.Header().Get("Cache-Control"); w.Code != 200 || got != "no-store" {
+		t.Errorf("%d, Cache-Control %q", w.Code, got)
 	}
 }
