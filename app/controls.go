@@ -12,12 +12,12 @@ var controls = []Control{
 	framing,
 	requestID,
 	clientAddress,
+	hsts, // before all that refuse, and once it is known whether the client speaks HTTPS
 	canonicalPath,
 	knownMethod,
 	knownHost,
 	headerNames,
 
-	hsts,
 	csp,
 	frameOptions,
 	nosniff,
@@ -37,6 +37,7 @@ var controls = []Control{
 	authorization,
 	noStore,
 	jsonHygiene,
+	operations,
 	requestSchema,
 	compression,
 }
