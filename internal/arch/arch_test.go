@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"app":      {"audit", "bearer", "check", "check/probe", "limit", "policy"},
 	"edge":     {"audit", "check", "check/probe", "limit", "policy"},
 	"identity": {"audit", "bearer", "check", "limit", "policy"},
+	"metrics":  {"app"},
 
 	"internal/arch": {},
 }
