@@ -32,7 +32,7 @@ var csp = Control{
 	Value: func(p *policy.Policy, _ *Route) string { return p.App.Headers.CSP },
 	Verify: func(ctx context.Context, p *policy.Policy, c *probe.Client) check.Finding {
 		want := parseCSP(p.App.Headers.CSP)
-		return verifyHeaders(ctx, c, setHeader, headerClaim{"Content-Security-Policy", p.App.Headers.CSP + ", or stricter", func(values []string) bool {
+		return verifyHeaders(ctx, p, c, setHeader, headerClaim{"Content-Security-Policy", p.App.Headers.CSP + ", or stricter", func(values []string) bool {
 			return cspHolds(values, want)
 		}})
 	},

@@ -19,12 +19,12 @@ var disclosure = Control{
 	},
 	Owns:  disclosing,
 	Value: func(*policy.Policy, *Route) string { return "Server, X-Powered-By and their like are dropped" },
-	Verify: func(ctx context.Context, _ *policy.Policy, c *probe.Client) check.Finding {
+	Verify: func(ctx context.Context, p *policy.Policy, c *probe.Client) check.Finding {
 		claims := make([]headerClaim, len(disclosing))
 		for i, name := range disclosing {
 			claims[i] = headerClaim{name, "no " + name, func(values []string) bool { return len(values) == 0 }}
 		}
-		return verifyHeaders(ctx, c, "put the app ring in front of the API, or drop the header there", claims...)
+		return verifyHeaders(ctx, p, c, "put the app ring in front of the API, or drop the header there", claims...)
 	},
 }
 

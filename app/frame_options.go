@@ -21,8 +21,8 @@ var frameOptions = Control{
 	Owns:   []string{"X-Frame-Options"},
 	Static: func(*policy.Policy) map[string]string { return map[string]string{"X-Frame-Options": "DENY"} },
 	Value:  func(*policy.Policy, *Route) string { return "DENY" },
-	Verify: func(ctx context.Context, _ *policy.Policy, c *probe.Client) check.Finding {
-		return verifyHeaders(ctx, c, setHeader, headerClaim{"X-Frame-Options", "DENY", func(values []string) bool {
+	Verify: func(ctx context.Context, p *policy.Policy, c *probe.Client) check.Finding {
+		return verifyHeaders(ctx, p, c, setHeader, headerClaim{"X-Frame-Options", "DENY", func(values []string) bool {
 			// Fields and elements form one set; differing ones make browsers disagree.
 			for e := range strings.SplitSeq(strings.Join(values, ","), ",") {
 				if !strings.EqualFold(strings.TrimSpace(e), "DENY") {

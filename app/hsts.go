@@ -39,11 +39,11 @@ var hsts = Control{
 		}, nil
 	},
 	Value: func(p *policy.Policy, _ *Route) string { return hstsValue(p) + ", over HTTPS only" },
-	Verify: func(ctx context.Context, _ *policy.Policy, c *probe.Client) check.Finding {
+	Verify: func(ctx context.Context, p *policy.Policy, c *probe.Client) check.Finding {
 		if c.Base().Scheme != "https" {
 			return check.Unseen("browsers heed it over HTTPS only, and the target is %s", c.Base().Scheme)
 		}
-		return verifyHeaders(ctx, c, setHeader, headerClaim{
+		return verifyHeaders(ctx, p, c, setHeader, headerClaim{
 			name: "Strict-Transport-Security", want: "a max-age of one hour or more",
 			holds: func(values []string) bool {
 				age, ok := hstsMaxAge(values)

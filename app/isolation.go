@@ -26,8 +26,8 @@ var isolation = Control{
 	Owns:   []string{"Cross-Origin-Opener-Policy", "Cross-Origin-Resource-Policy", "Origin-Agent-Cluster"},
 	Static: func(*policy.Policy) map[string]string { return isolationValues },
 	Value:  func(*policy.Policy, *Route) string { return "opener and resources: same-origin; own agent cluster" },
-	Verify: func(ctx context.Context, _ *policy.Policy, c *probe.Client) check.Finding {
-		return verifyHeaders(ctx, c, setHeader,
+	Verify: func(ctx context.Context, p *policy.Policy, c *probe.Client) check.Finding {
+		return verifyHeaders(ctx, p, c, setHeader,
 			only("Cross-Origin-Resource-Policy", "same-origin"), // not a structured field
 			headerClaim{"Cross-Origin-Opener-Policy", "same-origin", func(values []string) bool {
 				item, err := httpsfv.UnmarshalItem(values)

@@ -22,8 +22,8 @@ var legacyHeaders = Control{
 	Owns:   []string{"X-Dns-Prefetch-Control", "X-Download-Options", "X-Permitted-Cross-Domain-Policies", "X-Xss-Protection"},
 	Static: func(*policy.Policy) map[string]string { return legacyValues },
 	Value:  func(*policy.Policy, *Route) string { return "X-XSS-Protection 0 and three others" },
-	Verify: func(ctx context.Context, _ *policy.Policy, c *probe.Client) check.Finding {
-		return verifyHeaders(ctx, c, setHeader,
+	Verify: func(ctx context.Context, p *policy.Policy, c *probe.Client) check.Finding {
+		return verifyHeaders(ctx, p, c, setHeader,
 			only("X-DNS-Prefetch-Control", "off"),
 			only("X-Download-Options", "noopen"),
 			only("X-Permitted-Cross-Domain-Policies", "none"),

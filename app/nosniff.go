@@ -20,8 +20,8 @@ var nosniff = Control{
 	Owns:   []string{"X-Content-Type-Options"},
 	Static: func(*policy.Policy) map[string]string { return map[string]string{"X-Content-Type-Options": "nosniff"} },
 	Value:  func(*policy.Policy, *Route) string { return "nosniff" },
-	Verify: func(ctx context.Context, _ *policy.Policy, c *probe.Client) check.Finding {
-		return verifyHeaders(ctx, c, setHeader, headerClaim{"X-Content-Type-Options", "nosniff", func(values []string) bool {
+	Verify: func(ctx context.Context, p *policy.Policy, c *probe.Client) check.Finding {
+		return verifyHeaders(ctx, p, c, setHeader, headerClaim{"X-Content-Type-Options", "nosniff", func(values []string) bool {
 			// The first element counts (Fetch, "determine nosniff").
 			first, _, _ := strings.Cut(strings.Join(values, ","), ",")
 			return strings.EqualFold(strings.TrimSpace(first), "nosniff")

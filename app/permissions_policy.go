@@ -37,7 +37,7 @@ var permissionsPolicy = Control{
 		if err != nil {
 			return check.Unseen("app.headers.permissions: %v", err)
 		}
-		return verifyHeaders(ctx, c, setHeader, headerClaim{"Permissions-Policy", p.App.Headers.Permissions + ", or stricter", func(values []string) bool {
+		return verifyHeaders(ctx, p, c, setHeader, headerClaim{"Permissions-Policy", p.App.Headers.Permissions + ", or stricter", func(values []string) bool {
 			got, err := parsePermissions(values)
 			if err != nil {
 				return false

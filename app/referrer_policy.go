@@ -26,8 +26,8 @@ var referrerPolicy = Control{
 		return map[string]string{"Referrer-Policy": "strict-origin-when-cross-origin"}
 	},
 	Value: func(*policy.Policy, *Route) string { return "strict-origin-when-cross-origin" },
-	Verify: func(ctx context.Context, _ *policy.Policy, c *probe.Client) check.Finding {
-		return verifyHeaders(ctx, c, setHeader, headerClaim{
+	Verify: func(ctx context.Context, p *policy.Policy, c *probe.Client) check.Finding {
+		return verifyHeaders(ctx, p, c, setHeader, headerClaim{
 			"Referrer-Policy", "strict-origin-when-cross-origin, strict-origin, same-origin or no-referrer",
 			func(values []string) bool { return referrerPolicies[lastReferrerPolicy(values)] },
 		})
