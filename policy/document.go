@@ -133,7 +133,7 @@ const syntaxHint = "look here and above for brackets, quotes and indentation tha
 // parse runs the YAML parser and returns the body of the only document.
 func (d *document) parse(src []byte) (body ast.Node, bad *Error) {
 	defer func() {
-		if recover() != nil { // a defect of the parser must not stop a server that reloads
+		if recover() != nil { // earlier versions of it panicked on broken input; a reload must not end the server
 			body, bad = nil, d.mistake(position{}, "", syntaxHint, "this is not YAML")
 		}
 	}()

@@ -159,7 +159,7 @@ func (l *loader) dotenv(dev bool, env variables) {
 	}
 	values, err := readDotenv(file)
 	if err != nil {
-		l.add(&Error{File: file, Reason: err.Error(), Hint: "write NAME=value on each line, quoted when it begins with #"})
+		l.add(&Error{File: file, Reason: err.Error(), Hint: "write NAME=value on each line, and close each quote"})
 		return
 	}
 	outside := maps.Clone(env.values)
@@ -173,19 +173,13 @@ func (l *loader) dotenv(dev bool, env variables) {
 	}
 }
 
-// readDotenv does not pass the parser's messages on, since they quote the file,
-// nor its panics (a value that begins with # ends in one).
-func readDotenv(file string) (values map[string]string, err error) {
-	defer func() {
-		if recover() != nil {
-			values, err = nil, errors.New("a line is not NAME=value")
-		}
-	}()
+// readDotenv does not pass the parser's messages on: they quote the file.
+func readDotenv(file string) (map[string]string, error) {
 	content, err := readSmall(file)
 	if err != nil {
 		return nil, err
 	}
-	values, err = godotenv.Unmarshal(content)
+	values, err := godotenv.Unmarshal(content)
 	if err != nil {
 		return nil, errors.New("a line is not NAME=value")
 	}

@@ -125,10 +125,9 @@ func TestDotenv(t *testing.T) {
 	}
 }
 
-// A value that begins with # makes the .env parser panic; its messages quote
-// what may be a secret.
+// The messages of the .env parser quote what may be a secret; ours do not.
 func TestBrokenDotenv(t *testing.T) {
-	for _, content := range []string{"RINGWALL_APP_BODY=#bar\n", "A-B=canary\n", "A='canary\n", "X=\"canary\n", strings.Repeat("A=1\n", 30_000)} {
+	for _, content := range []string{"A-B=canary\n", "A='canary\n", "X=\"canary\n", strings.Repeat("A=1\n", 30_000)} {
 		dir := t.TempDir()
 		write(t, filepath.Join(dir, ".env"), content, 0o600)
 		opts := alone()

@@ -56,7 +56,7 @@ const excerptWidth = 100
 // caret below it. Control characters never reach the terminal.
 func excerpt(line string, column int) (text, pad string) {
 	runes := []rune(line)
-	at := min(max(column-1, 0), len(runes))
+	at := max(column-1, 0)
 	from := 0
 	if len(runes) > excerptWidth {
 		from = min(max(0, at-excerptWidth/2), len(runes)-excerptWidth)

@@ -158,11 +158,7 @@ func (p *Policy) Errorf(path, hint, format string, args ...any) error {
 		e.File = p.doc.file
 		return e
 	}
-	at := n.place()
-	if p.doc.index[path] == nil && n.keyAt.line > 0 {
-		at = n.keyAt
-	}
-	placed := p.doc.mistake(at, path, hint, e.Reason)
+	placed := p.doc.mistake(n.place(), path, hint, e.Reason)
 	placed.cause = e.cause
 	return placed
 }

@@ -100,6 +100,7 @@ func TestSecretsAreRefused(t *testing.T) {
 		"secret":          {"secret", "placeholder"},
 		"one character":   {strings.Repeat("a", 44), "placeholder"},
 		"zeros":           {b64(make([]byte, 32)), "placeholder"},
+		"two letters":     {b64([]byte("abababababababababababababababab")), "placeholder"},
 		"words in base64": {b64([]byte("please-changeme-please-changeme!")), "placeholder"},
 		"example":         {"example" + keyA, "placeholder"},
 		"short":           {b64([]byte("0123456789abcdef")), "holds 16 bytes"},
@@ -200,6 +201,20 @@ func TestSecretIsRedacted(t *testing.T) {
 	}
 	if !strings.Contains(text, "[redacted]") {
 		t.Error("nothing says that it is redacted")
+	}
+	for form, got := range map[string]string{
+		"%d": fmt.Sprintf("%d", secret), "%x": fmt.Sprintf("%x", secret), "%#v": fmt.Sprintf("%#v", secret), "nested": fmt.Sprintf("%d", []policy.Secret{secret}[0]),
+		"String": secret.String(), "GoString": secret.GoString(), "LogValue": secret.LogValue().String(),
+	} {
+		if got != "[redacted]" {
+			t.Errorf("%s gives %q", form, got)
+		}
+	}
+	asText, _ := secret.MarshalText()
+	asJSON, _ := secret.MarshalJSON()
+	asYAML, _ := secret.MarshalYAML()
+	if string(asText) != "[redacted]" || string(asJSON) != `"[redacted]"` || asYAML != "[redacted]" {
+		t.Errorf("text %s, JSON %s, YAML %v", asText, asJSON, asYAML)
 	}
 	if secret.Reveal() != canary || (policy.Secret{}).Reveal() != "" || (policy.Secret{}).Set() {
 		t.Error("Reveal does not give the value back")

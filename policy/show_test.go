@@ -19,7 +19,7 @@ func TestShowRoundTrip(t *testing.T) {
 		"template": string(policy.Template("api.example.com", "http://127.0.0.1:8000")),
 		"socket":   string(policy.Template("xn--bcher-kva.example", "unix:/run/api.sock")),
 		"shown":    strings.Replace(string(policy.Default().Show()), "site: localhost", "site: a.example.com", 1),
-		"names that look like values": "site: \"1e3.example\"\nidentity: {roles: {\"true\": [], \"null\": [], \"on\": [\"y:n\"]}, audience: \"~\", issuer: \"\"}\n" +
+		"names that look like values": "site: \"1e3.example\"\nidentity: {roles: {\"true\": [], \"null\": [], \"on\": [\"y:n\"]}, audience: \"true\", issuer: \"\"}\n" +
 			"app: {limits: {\"off\": {requests: 1, per: 1s, paths: [\"/-\"]}}, schema: \"0x10\"}\n",
 	} {
 		t.Run(name, func(t *testing.T) {
