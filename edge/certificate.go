@@ -18,14 +18,14 @@ import (
 // or not for the site's name.
 func LoadCertificate(cert, key, site string, now time.Time) (*tls.Certificate, error) {
 	if cert == "" || key == "" {
-		return nil, errors.New("edge.tls: name the certificate and its key: tls: {cert: /etc/ssl/site.pem, key: /etc/ssl/site.key}")
+		return nil, errors.New("a certificate and its key are wanted")
 	}
 	if err := ownerOnly(key); err != nil {
-		return nil, fmt.Errorf("edge.tls.key: %w", err)
+		return nil, fmt.Errorf("key: %w", err)
 	}
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
-		return nil, fmt.Errorf("edge.tls: %s with %s: %w", cert, key, err)
+		return nil, fmt.Errorf("%s with %s: %w", cert, key, err)
 	}
 	leaf := pair.Leaf
 	switch {
@@ -38,7 +38,7 @@ func LoadCertificate(cert, key, site string, now time.Time) (*tls.Certificate, e
 	default:
 		return &pair, nil
 	}
-	return nil, fmt.Errorf("edge.tls.cert: the certificate in %s %w", cert, err)
+	return nil, fmt.Errorf("the certificate in %s %w", cert, err)
 }
 
 // ownerOnly refuses a key that group or others can read.
