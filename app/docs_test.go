@@ -44,8 +44,8 @@ func controlsPage(t *testing.T) string {
 	var b strings.Builder
 	b.WriteString(`# Controls
 
-Every control of the app ring, outermost first: a request meets them in this order. ` + "`ringwall check URL`" + ` proves each of them from
-outside; ` + "`ringwall policy explain GET /path`" + ` shows its value for one request.
+Every control of the app ring, outermost first: a request meets them in this order. ` + "`ringwall check URL`" + ` proves them from outside;
+` + "`ringwall policy explain GET /path`" + ` shows its value for one request.
 
 A refusal is answered with ` + "`application/problem+json`" + ` (RFC 9457). Its ` + "`type`" + ` is the address of the control's part of this page:
 
@@ -92,6 +92,9 @@ This page is generated from the code: ` + "`go test ./app -run Docs -update`" + 
 			fmt.Fprintf(&b, "- Refuses with: %s\n", strings.Join(answers, ", "))
 		}
 		fmt.Fprintf(&b, "- Reference: %s\n", c.Ref)
+		if c.Inside != "" {
+			fmt.Fprintf(&b, "- Seen on the server only: %s\n", c.Inside)
+		}
 		if c.Fixed {
 			b.WriteString("- Cannot be waived: other controls stand on it\n")
 		}

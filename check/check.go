@@ -76,4 +76,8 @@ func Unseen(format string, args ...any) Finding {
 type Check struct {
 	Meta
 	Verify func(context.Context) Finding
+
+	// Inside says how to see the control on the server itself, when no look
+	// from outside can ever show it. There is then no Verify.
+	Inside string
 }

@@ -17,6 +17,14 @@ type Report struct {
 	Version string    // of the program that looked
 	Time    time.Time // when the run began, UTC
 	Results []Result
+	Inside  []Inside // what only a look on the server can show; not judged
+}
+
+// Inside is a control that this run could not see whatever the target does.
+type Inside struct {
+	ID    string `json:"id"`
+	Title string `json:"title"`
+	How   string `json:"how"` // to see it on the server
 }
 
 // Summary counts the results.
@@ -48,8 +56,8 @@ func (r Report) ExitCode() int {
 	return 0
 }
 
-// MarshalJSON gives {"target","version","time","results":[...],"summary":{...}}.
-// Results is an array even when it is empty.
+// MarshalJSON gives {"target","version","time","results":[...],"inside":[...],
+// "summary":{...}}. Results is an array even when it is empty.
 func (r Report) MarshalJSON() ([]byte, error) {
 	results := r.Results
 	if results == nil {
@@ -60,8 +68,9 @@ func (r Report) MarshalJSON() ([]byte, error) {
 		Version string    `json:"version,omitempty"`
 		Time    time.Time `json:"time,omitzero"`
 		Results []Result  `json:"results"`
+		Inside  []Inside  `json:"inside,omitempty"`
 		Summary Summary   `json:"summary"`
-	}{clean(r.Target), clean(r.Version), r.Time, results, r.Summary()})
+	}{clean(r.Target), clean(r.Version), r.Time, results, r.Inside, r.Summary()})
 }
 
 type resultJSON struct {
@@ -112,23 +121,29 @@ func (r Report) WriteText(w io.Writer, color bool) error {
 	for i := range r.Results {
 		width = max(width, utf8.RuneCountInString(r.Results[i].ID))
 	}
+	for i := range r.Inside {
+		width = max(width, utf8.RuneCountInString(r.Inside[i].ID))
+	}
 	if r.Target != "" {
 		fmt.Fprintf(b, "%s\n\n", clean(r.Target))
 	}
-	for _, res := range r.Results {
-		res.clean()
-		word := fmt.Sprintf("%-7s", strings.ToUpper(res.Verdict.String()))
+	row := func(v Verdict, word, id, title string) {
+		word = fmt.Sprintf("%-7s", strings.ToUpper(word))
 		if color {
-			word = paint[min(res.Verdict, Waived)] + word + "\x1b[0m"
+			word = paint[min(v, Waived)] + word + "\x1b[0m"
 		}
-		head := fmt.Sprintf("%-*s  ", width, res.ID)
+		head := fmt.Sprintf("%-*s  ", width, id)
 		fmt.Fprintf(b, "%s  %s", word, head)
 		indent := 9 + utf8.RuneCountInString(head)
 		if columns-indent < 20 { // an ID that long leaves no room beside it
-			fmt.Fprintf(b, "\n%s", strings.Repeat(" ", 9))
+			fmt.Fprintf(b, "\n%9s", "")
 			indent = 9
 		}
-		fold(b, indent, indent, res.Title)
+		fold(b, indent, title)
+	}
+	for _, res := range r.Results {
+		res.clean()
+		row(res.Verdict, res.Verdict.String(), res.ID, res.Title)
 		if res.Verdict == Pass || res.Verdict == Waived {
 			labelled(b, "", res.Got)
 			continue
@@ -137,6 +152,10 @@ func (r Report) WriteText(w io.Writer, color bool) error {
 		labelled(b, "want  ", res.Want)
 		labelled(b, "fix   ", res.Fix)
 		labelled(b, "see   ", res.Ref)
+	}
+	for _, in := range r.Inside {
+		row(Waived, "inside", clean(in.ID), clean(in.Title))
+		labelled(b, "see   ", clean(in.How))
 	}
 	if len(r.Results) == 0 {
 		fmt.Fprintln(b, "Nothing was checked, so nothing is proved.")
@@ -154,13 +173,13 @@ func labelled(b *bufio.Writer, label, text string) {
 		return
 	}
 	fmt.Fprintf(b, "%9s%s", "", label)
-	fold(b, 9+len(label), 9+len(label), text)
+	fold(b, 9+len(label), text)
 }
 
-// fold writes words from column at, and breaks lines before column 80. Lines
-// after the first are indented. A word that is longer than a line keeps it.
-func fold(b *bufio.Writer, at, indent int, text string) {
-	col := at
+// fold writes words from column indent on, breaks lines before column 80, and
+// indents the lines after the first. A word longer than a line keeps it.
+func fold(b *bufio.Writer, indent int, text string) {
+	col := indent
 	for i, word := range strings.Fields(text) {
 		n := utf8.RuneCountInString(word)
 		switch {

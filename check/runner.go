@@ -23,13 +23,18 @@ type Options struct {
 // What could not be judged is Unknown, with the reason: a check that takes too
 // long, that panics, that passes without evidence, that has no proof, or that
 // ctx left no time for. A check that ignores its context is abandoned; its
-// goroutine ends when it returns.
+// goroutine ends when it returns. A check that can be made only on the server
+// has no result: it is listed apart.
 func Run(ctx context.Context, checks []Check, opts Options) Report {
 	if opts.PerCheck <= 0 {
 		opts.PerCheck = time.Minute
 	}
 	r := Report{Time: time.Now().UTC(), Results: make([]Result, 0, len(checks))}
 	for _, c := range checks {
+		if c.Inside != "" {
+			r.Inside = append(r.Inside, Inside{ID: clean(c.ID), Title: clean(c.Title), How: clean(c.Inside)})
+			continue
+		}
 		res := Result{Meta: c.Meta, Finding: runOne(ctx, c, opts.PerCheck)}
 		res.clean()
 		r.Results = append(r.Results, res)

@@ -2,6 +2,7 @@ package check_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -100,6 +101,26 @@ func TestTrapPassOnNothing(t *testing.T) {
 	var b strings.Builder
 	if err := r.WriteText(&b, false); err != nil || !strings.Contains(b.String(), "nothing is proved") {
 		t.Errorf("%q, %v", b.String(), err)
+	}
+}
+
+// TestInsideOnly: what no look from outside can show is told apart. It neither
+// spoils a run that proved the rest nor saves one that proved nothing.
+func TestInsideOnly(t *testing.T) {
+	inside := check.Check{Meta: check.Meta{ID: "a/log", Title: "There is a log"}, Inside: "less \x1b/var/log/a"}
+	r := check.Run(t.Context(), []check.Check{inside, named("a/pass", gives(check.Passed("seen")))}, check.Options{})
+	if len(r.Results) != 1 || len(r.Inside) != 1 || r.Inside[0].ID != "a/log" || r.ExitCode() != 0 {
+		t.Errorf("%+v exits %d", r, r.ExitCode())
+	}
+	var text, js strings.Builder
+	if err := errors.Join(r.WriteText(&text, false), r.WriteJSON(&js)); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(text.String(), "INSIDE   a/log") || strings.Contains(text.String(), "\x1b") || !strings.Contains(js.String(), `"inside"`) {
+		t.Errorf("%s\n%s", text.String(), js.String())
+	}
+	if r := check.Run(t.Context(), []check.Check{inside}, check.Options{}); r.ExitCode() != 2 {
+		t.Errorf("nothing but a look from inside exits %d, want 2", r.ExitCode())
 	}
 }
 
