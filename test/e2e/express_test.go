@@ -93,7 +93,7 @@ func TestExpress(t *testing.T) {
 			{"repeated parameter", "alice", "GET", "/api/notes?q=a&q=b", nil, "", 400, 200},
 			{"undocumented parameter", "alice", "GET", "/api/notes?debug=1", nil, "", 400, 200},
 			{"path in other letters", "alice", "GET", "/API/Notes", nil, "", 404, 200},
-			{"encoded path", "alice", "GET", "/api/%61dmin/notes", nil, "", 403, 200},
+			{"path with a slash too many", "alice", "GET", "/api/admin/notes/", nil, "", 403, 200},
 			{"page of another site", "alice", "GET", "/api/notes", map[string]string{"Origin": "https://evil.example"}, "", 403, 200},
 		} {
 			t.Run(tt.name, func(t *testing.T) {
