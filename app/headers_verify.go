@@ -65,9 +65,14 @@ func only(name, value string) headerClaim {
 }
 
 // probeTargets are a few paths that may be asked with GET without harm: the
-// root, and those of the policy's routes that have no {name}.
+// root, those that the policy's schema describes, and those of its routes that
+// have no {name}.
 func probeTargets(p *policy.Policy) []string {
 	targets, below := []string{"/"}, []string{}
+	if p.App.Schema != "" {
+		documented, _ := plainGets(p.File(p.App.Schema)) // app/schema tells what is wrong with it
+		targets = append(targets, documented[:min(len(documented), 6)]...)
+	}
 	for _, r := range p.App.Routes {
 		if len(r.Methods) > 0 && !slices.Contains(r.Methods, http.MethodGet) || strings.Contains(r.Path, "{") {
 			continue
