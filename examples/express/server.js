@@ -24,6 +24,7 @@ function page(req, res, belongs) {
 }
 
 api.get("/api/public/status", (req, res) => res.json({ status: "ok" }));
+api.get("/api/public/openapi.yaml", (req, res) => res.sendFile("openapi.yaml", { root: "." }));
 api.get("/api/notes", (req, res) => page(req, res, (n) => n.owner === userOf(req)));
 api.get("/api/admin/notes", (req, res) => page(req, res, () => true));
 

@@ -57,8 +57,7 @@ const tables = `CREATE TABLE IF NOT EXISTS notes (
 	id INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT NOT NULL, title TEXT NOT NULL, text TEXT NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS notes_by_owner ON notes (owner, id);`
 
-// Open opens the database file, or makes it, for this user's eyes only. owner
-// says on whose behalf a request comes, "" when on nobody's.
+// Open opens or makes the file, for this user's eyes only. owner says who calls, "" for nobody.
 func Open(file string, owner func(*http.Request) string) (*API, error) {
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -78,6 +77,7 @@ func Open(file string, owner func(*http.Request) string) (*API, error) {
 	mux.Handle("GET /api/public/status", app.Handle(func(context.Context, app.None) (map[string]string, error) {
 		return map[string]string{"status": "ok"}, nil
 	}))
+	mux.HandleFunc("GET /api/public/openapi.yaml", document)
 	mux.Handle("GET /api/notes", app.Handle(a.list("owner = ?1")))
 	mux.Handle("POST /api/notes", app.Handle(a.create))
 	mux.Handle("GET /api/notes/{id}", app.Handle(a.get))

@@ -13,6 +13,11 @@ var (
 	Schema []byte
 )
 
+func document(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/yaml")
+	_, _ = w.Write(Schema)
+}
+
 // FromHeader is the owner function of a server that Ringwall proxies to: only
 // Ringwall writes the header. Listen on loopback, as anybody else could too.
 func FromHeader(r *http.Request) string { return r.Header.Get("X-Ringwall-User") }
