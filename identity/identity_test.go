@@ -107,6 +107,14 @@ func with(m map[string]any, kv ...any) map[string]any {
 	return m
 }
 
+// spare flips a bit of a token's last character that stands for nothing: 64
+// bytes leave four such bits (RFC 4648, 3.5).
+func spare(token string) string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	last := len(token) - 1
+	return token[:last] + alphabet[strings.IndexByte(alphabet, token[last])^1:][:1]
+}
+
 // RFC 8037, appendix A: the key, its thumbprint (A.3) and a signature (A.4).
 func TestEd25519Vectors(t *testing.T) {
 	seed, err := base64.RawURLEncoding.DecodeString("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A")
@@ -284,6 +292,7 @@ func TestTrapJWTConfusion(t *testing.T) {
 		"an empty role":                  raw(goodHeader(), with(goodClaims(), "roles", []string{""}), signedBy(1)),
 		"altered signature":              parts[0] + "." + parts[1] + "." + string(flip),
 		"altered claims":                 parts[0] + "." + b64([]byte(`{"sub":"root"}`)) + "." + parts[2],
+		"signature spelt otherwise":      spare(good),
 		"no signature":                   parts[0] + "." + parts[1] + ".",
 		"half a signature":               parts[0] + "." + parts[1] + "." + parts[2][:40],
 		"padding":                        good + "==",
@@ -397,6 +406,27 @@ func TestForget(t *testing.T) {
 	v.Forget()
 	if b, err := v.Verify(t.Context(), token); err != nil || b == a {
 		t.Errorf("it was remembered after Forget: %v", err)
+	}
+}
+
+// A token that was being verified when Forget was called is not remembered.
+func TestForgetDuringVerify(t *testing.T) {
+	var v *identity.Verifier
+	forget := true
+	v = verifierOf(t, keysOf(t, 1), func() time.Time {
+		if forget {
+			forget = false
+			v.Forget()
+		}
+		return t0
+	})
+	token := raw(goodHeader(), goodClaims(), signedBy(1))
+	a, err := v.Verify(t.Context(), token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := v.Verify(t.Context(), token); err != nil || b == a {
+		t.Errorf("it was remembered: %v", err)
 	}
 }
 
