@@ -1,0 +1,156 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringwall/ringwall/policy"
+)
+
+const (
+	policyFile = "ringwall.yaml"
+	tokenKey   = "secrets/identity_token_key"
+)
+
+func initCommand() *cobra.Command {
+	var site, upstream string
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Write a policy and its secrets in the current folder",
+		Long: `Write ringwall.yaml, a key in secrets/ that only you can read, and lines in
+.gitignore that keep it out of the repository. What is there is never
+overwritten.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return initialize(cmd, site, upstream) },
+	}
+	cmd.Flags().StringVar(&site, "site", "api.example.com", "host name that clients use")
+	cmd.Flags().StringVar(&upstream, "upstream", "http://127.0.0.1:8000", "where the API listens: http:// on loopback, or unix:/path; empty for a handler in Go")
+	return cmd
+}
+
+func initialize(cmd *cobra.Command, site, upstream string) error {
+	if _, err := os.Lstat(policyFile); err == nil {
+		return &failure{fmt.Errorf("%s is there already, and is not overwritten", policyFile), 2, "ringwall policy check"}
+	}
+	text := policy.Template(site, upstream)
+	if err := judgeTemplate(text, site); err != nil {
+		return &failure{err, 2, "ringwall init --site api.example.com --upstream http://127.0.0.1:8000"}
+	}
+	kept, err := writeKey()
+	if err != nil {
+		return err
+	}
+	if err := ignore("secrets/", ".env"); err != nil {
+		return err
+	}
+	// Last, as its being there says that all is done.
+	if err := writeNew(policyFile, text, 0o644); err != nil {
+		return err
+	}
+	was := "wrote"
+	if kept {
+		was = "kept"
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), `wrote %s
+%s %s, for your eyes only; git ignores it
+
+next:
+  ringwall policy check
+  ringwall policy explain GET /api/admin/users
+  ringwall serve --dev     # https://localhost:8443, on this machine only
+  ringwall serve           # once edge.tls names the site's certificate
+`, policyFile, was, tokenKey)
+	return nil
+}
+
+// judgeTemplate sees that the flags make a good policy, before anything is
+// written. A local site is good for --dev.
+func judgeTemplate(text []byte, site string) error {
+	dev := site == "localhost" || strings.HasSuffix(site, ".localhost") || strings.HasPrefix(site, "127.") || site == "::1"
+	_, err := policy.Parse(policyFile, text, policy.LoadOptions{Dev: dev, Environ: []string{}})
+	var all policy.Errors
+	if !errors.As(err, &all) {
+		return err
+	}
+	var errs []error
+	for _, e := range all {
+		if e.Path != "site" && e.Path != "upstream" {
+			errs = append(errs, e)
+			continue
+		}
+		msg := "--" + e.Path + ": " + e.Reason
+		if e.Hint != "" {
+			msg += "\n  hint: " + e.Hint
+		}
+		errs = append(errs, errors.New(msg))
+	}
+	return errors.Join(errs...)
+}
+
+// writeKey makes the key that access tokens are verified with; an old one is
+// kept, for tokens that are out there.
+func writeKey() (kept bool, err error) {
+	if err := os.MkdirAll(filepath.Dir(tokenKey), 0o700); err != nil {
+		return false, err
+	}
+	err = writeNew(tokenKey, []byte(newTokenKey()+"\n"), 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return true, nil
+	}
+	return false, err
+}
+
+// newTokenKey is an Ed25519 seed in base64.
+func newTokenKey() string {
+	seed := make([]byte, 32)
+	rand.Read(seed) // never fails
+	return base64.StdEncoding.EncodeToString(seed)
+}
+
+// writeNew writes a file that must not be there yet.
+func writeNew(name string, content []byte, perm fs.FileMode) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Close())
+}
+
+// ignore adds the lines to .gitignore that are not in it.
+func ignore(lines ...string) error {
+	old, err := os.ReadFile(".gitignore")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	have := strings.Split(string(old), "\n")
+	var add strings.Builder
+	if len(old) > 0 && old[len(old)-1] != '\n' {
+		add.WriteByte('\n')
+	}
+	missing := false
+	for _, l := range lines {
+		if !slices.Contains(have, l) && !slices.Contains(have, "/"+l) {
+			add.WriteString(l + "\n")
+			missing = true
+		}
+	}
+	if !missing {
+		return nil
+	}
+	f, err := os.OpenFile(".gitignore", os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(add.String())
+	return errors.Join(err, f.Close())
+}

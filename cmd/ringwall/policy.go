@@ -1,0 +1,31 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/ringwall/ringwall/policy"
+)
+
+// policyFlags are shared by the verbs of `ringwall policy`.
+type policyFlags struct {
+	file string
+	dev  bool
+}
+
+func (f *policyFlags) load() (*policy.Policy, error) {
+	return policy.Load(policyPath(f.file), policy.LoadOptions{Dev: f.dev})
+}
+
+func policyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "policy",
+		Short: "Check, show and explain the policy",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	f := &policyFlags{}
+	policyFlag(cmd, &f.file)
+	cmd.PersistentFlags().BoolVar(&f.dev, "dev", false, "allow what only serve --dev allows, such as the site localhost")
+	cmd.AddCommand(policyCheckCommand(f), policyShowCommand(f), policySchemaCommand(), policyExplainCommand(f), policyReloadCommand())
+	return cmd
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringwall/ringwall"
+	"github.com/ringwall/ringwall/metrics"
+	"github.com/ringwall/ringwall/policy"
+)
+
+func policyCheckCommand(f *policyFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "check",
+		Short: "Find every mistake in the policy and in the files that it names",
+		Long: `Read the policy and all files that it names, as serve does, and list every
+mistake with its place. Nothing is started. Exit 0: serve would take it; 2: not.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := f.load()
+			if err != nil {
+				return err
+			}
+			if err := compile(p); err != nil {
+				return notServed(err)
+			}
+			routes, limits, waivers := len(p.App.Routes), len(p.App.Limits), len(p.Waivers)
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is good: %s, %s, %s\n", policyPath(f.file),
+				count(routes, "route"), count(limits, "rate class", "rate classes"), count(waivers, "waiver"))
+			return nil
+		},
+	}
+}
+
+// notServed is a policy that loads but cannot be served.
+func notServed(err error) error {
+	return &failure{err, 2, "correct it, then: ringwall policy check"}
+}
+
+// compile makes all that serve would make of a policy, and drops it.
+func compile(p *policy.Policy) error {
+	if p.Dev() && !p.Identity.TokenKey.Set() { // serve --dev has one
+		p.Identity.TokenKey = policy.NewSecret(newTokenKey())
+	}
+	var handler http.Handler
+	if p.Upstream == "" { // a Go program's policy
+		handler = http.NotFoundHandler()
+	}
+	_, err := ringwall.New(p, handler, ringwall.Deps{Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Metrics: metrics.Handler})
+	return err
+}
+
+func count(n int, noun ...string) string {
+	switch {
+	case n == 1:
+		return "1 " + noun[0]
+	case len(noun) > 1:
+		return fmt.Sprint(n, " ", noun[1])
+	}
+	return fmt.Sprint(n, " ", noun[0], "s")
+}
