@@ -72,7 +72,7 @@ func serveDev(ctx context.Context, out io.Writer, srv *server, ships bool) error
 		if err := d.writeRun(run); err != nil {
 			slog.Warn("ringwall check will not find this server by itself", "error", err)
 		}
-		d.announce(out, p, run, at.Redirect, ships)
+		_ = d.announce(out, p, run, at.Redirect, ships) // whoever closed the output reads no error either
 	})
 }
 
@@ -123,31 +123,30 @@ func (d *devState) startNotes(p *policy.Policy) (stop func(), err error) {
 	}, nil
 }
 
-// announce says where the server is and what to type next.
-func (d *devState) announce(w io.Writer, p *policy.Policy, run devRun, redirect string, ships bool) {
-	behind := p.Upstream
+// announce says where the server is and what to type next, in one piece.
+func (d *devState) announce(w io.Writer, p *policy.Policy, run devRun, redirect string, ships bool) error {
+	var b strings.Builder
+	behind, path := p.Upstream, "/"
 	if ships {
-		behind = "the notes API on " + behind
+		behind, path = "the notes API on "+behind, "/api/notes"
 	}
-	fmt.Fprintf(w, "ready: %s (%s redirects to it), in front of %s\n", run.URL, "http://"+name(redirect), behind)
-	fmt.Fprintf(w, "policy: %s\n", run.Policy)
+	fmt.Fprintf(&b, "ready: %s (http://%s redirects to it), in front of %s\n", run.URL, name(redirect), behind)
+	fmt.Fprintf(&b, "policy: %s\n", run.Policy)
 	if d.cert.Made {
-		fmt.Fprintf(w, "made a local certificate authority, for this machine only: %s\n", d.cert.CA)
+		fmt.Fprintf(&b, "made a local certificate authority, for this machine only: %s\n", d.cert.CA)
 	}
-	path := "/"
+	curl := func(who, path, more string) {
+		fmt.Fprintf(&b, "  curl --cacert %s -H \"Authorization: Bearer $(cat %s)\"%s %s%s\n", d.cert.CA, d.dir.Path(who+".token"), more, run.URL, path)
+	}
+	b.WriteString("\nnext:\n")
+	curl("alice", path, "")
 	if ships {
-		path = "/api/notes"
+		curl("alice", path, ` -H 'Content-Type: application/json' -d '{"title":"Milk","text":"two litres"}'`)
+		curl("admin", "/api/admin/notes", "")
 	}
-	fmt.Fprintf(w, `
-next:
-  curl --cacert %[1]s -H "Authorization: Bearer $(cat %[2]s)" %[3]s%[4]s
-`, d.cert.CA, d.dir.Path("alice.token"), run.URL, path)
-	if ships {
-		fmt.Fprintf(w, `  curl --cacert %[1]s -H "Authorization: Bearer $(cat %[2]s)" -H 'Content-Type: application/json' -d '{"title":"Milk","text":"two litres"}' %[3]s/api/notes
-  curl --cacert %[1]s -H "Authorization: Bearer $(cat %[4]s)" %[3]s/api/admin/notes
-`, d.cert.CA, d.dir.Path("alice.token"), run.URL, d.dir.Path("admin.token"))
-	}
-	fmt.Fprintf(w, "  %s check %s\n\nCtrl-C stops it.\n", os.Args[0], run.URL)
+	fmt.Fprintf(&b, "  %s check %s\n\nCtrl-C stops it.\n", os.Args[0], run.URL)
+	_, err := io.WriteString(w, b.String())
+	return err
 }
 
 // name shows a loopback address by the name that the certificate is for.
