@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/ringwall/ringwall/app"
+	"github.com/ringwall/ringwall/app/openapi"
 	"github.com/ringwall/ringwall/check"
 	"github.com/ringwall/ringwall/check/probe"
 	"github.com/ringwall/ringwall/policy"
@@ -51,13 +52,14 @@ func provable(t *testing.T) (list []app.Control) {
 	return list
 }
 
-// listPolicy is that of the notes example.
+// listPolicy is that of the notes example, in a hurry.
 func listPolicy(t *testing.T) *policy.Policy {
 	t.Helper()
 	p, err := policy.Load("../examples/notes/api/ringwall.yaml", policy.LoadOptions{Dev: true, Environ: []string{}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.App.Timeout = time.Second
 	return p
 }
 
@@ -118,7 +120,12 @@ func misled(w http.ResponseWriter, r *http.Request) {
 
 func listServer(t *testing.T, handler http.Handler, without ...string) *httptest.Server {
 	t.Helper()
-	ring, err := app.NewWithout(listPolicy(t), handler, app.Deps{Verifier: callers}, without...)
+	p := listPolicy(t)
+	schema, err := openapi.Load(p.File(p.App.Schema))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := app.NewWithout(p, handler, app.Deps{Verifier: callers, Schema: schema}, without...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,6 +139,11 @@ func listServer(t *testing.T, handler http.Handler, without ...string) *httptest
 // listClient looks at https://localhost with httptest's certificate.
 func listClient(t *testing.T, s *httptest.Server) *probe.Client {
 	t.Helper()
+	return listClientOf(t, s, map[string]string{"": "token-of-alice", "user": "token-of-alice", "admin": "token-of-admin"})
+}
+
+func listClientOf(t *testing.T, s *httptest.Server, tokens map[string]string) *probe.Client {
+	t.Helper()
 	roots := x509.NewCertPool()
 	roots.AddCert(s.Certificate())
 	_, port, err := net.SplitHostPort(s.Listener.Addr().String())
@@ -139,8 +151,7 @@ func listClient(t *testing.T, s *httptest.Server) *probe.Client {
 		t.Fatal(err)
 	}
 	c, err := probe.New("https://localhost:"+port, probe.Options{
-		TLS:     &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"},
-		Tokens:  map[string]string{"": "token-of-alice", "user": "token-of-alice", "admin": "token-of-admin"},
+		TLS: &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}, Tokens: tokens,
 		Timeout: 5 * time.Second, MaxRequests: 5000,
 	})
 	if err != nil {
@@ -177,6 +188,7 @@ func TestEveryControlInForcePasses(t *testing.T) {
 func TestEveryControlRemovedFails(t *testing.T) {
 	for _, ctl := range provable(t) {
 		t.Run(ctl.ID, func(t *testing.T) {
+			t.Parallel()
 			for name, handler := range map[string]http.HandlerFunc{"unprotected": unprotected, "misled": misled} {
 				f := listFind(t, listClient(t, listServer(t, handler, ctl.ID)), ctl)
 				if f.Verdict != check.Fail {
