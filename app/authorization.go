@@ -126,9 +126,12 @@ func verifyAuthorization(ctx context.Context, p *policy.Policy, c *probe.Client)
 		}
 	}
 	var stopped, passed, byRole int
-	var unclear string
+	var needRole, unclear string
 	for _, path := range probePaths(p) {
 		route, _, _ := rs.match(http.MethodGet, path)
+		if !route.Public && !route.signedIn {
+			needRole = path
+		}
 		for _, who := range slices.Sorted(maps.Keys(callers)) {
 			res, err := c.Do(ctx, probe.Request{Target: path, Token: tokens[who]})
 			if err != nil {
@@ -163,8 +166,12 @@ func verifyAuthorization(ctx context.Context, p *policy.Policy, c *probe.Client)
 			}
 		}
 	}
-	if unclear != "" && byRole == 0 {
+	switch {
+	case byRole > 0 || needRole == "":
+	case unclear != "":
 		return check.Unseen("%s, and its token may hold the role; give `ringwall check` tokens as --token ROLE=TOKEN", unclear)
+	default:
+		return check.Unseen("nobody signed in without the role asked for %s; give `ringwall check` a token", needRole)
 	}
 	if stopped == 0 || passed == 0 {
 		return check.Unseen("%d requests were stopped and %d let in: both are needed; give `ringwall check` tokens of several roles", stopped, passed)
