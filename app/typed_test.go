@@ -474,12 +474,12 @@ func TestTypedMistakesPanic(t *testing.T) {
 		},
 		"not exported": func() {
 			app.Handle(typedEcho[struct {
-				a string `json:"a"`
+				a string `query:"a"`
 			}])
 		},
 		"two fields are called": func() {
 			app.Handle(typedEcho[struct {
-				A, B string `json:"a"`
+				A, B string `query:"a"`
 			}])
 		},
 		"differ only in letter": func() {
