@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/ringwall/ringwall/audit"
 	"github.com/ringwall/ringwall/check"
@@ -120,8 +121,17 @@ func (x *Exchange) denyBody(control string, err error) {
 	}
 	if x.R.ProtoMajor == 1 {
 		x.Answer.Set("Connection", closeConnection)
+		linger(x.Answer.w)
 	}
 	x.Deny(d)
+}
+
+// linger has net/http wait for a moment before it closes the connection, so that
+// a client that still sends reads the answer and not a reset (RFC 9112, 9.6). It
+// does so for requests that an http.MaxBytesReader has cut; this one cuts none.
+func linger(w http.ResponseWriter) {
+	var b [1]byte
+	_, _ = http.MaxBytesReader(w, io.NopCloser(strings.NewReader("x")), 0).Read(b[:])
 }
 
 var closeConnection = []string{"close"}

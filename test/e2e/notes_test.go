@@ -187,6 +187,7 @@ const openPolicy = `
 site: localhost
 upstream: http://127.0.0.1:8000
 app:
+  timeout: 2s
   routes:
     - {path: "/public/", allow: [anyone]}
     - {path: "/", allow: [signed-in]}
