@@ -27,7 +27,7 @@ func Listen(ctx context.Context, address string) ([]net.Listener, error) {
 		if err != nil {
 			return nil, err
 		}
-		return []net.Listener{l}, nil
+		return []net.Listener{linger(l)}, nil
 	}
 	four, err := lc.Listen(ctx, "tcp4", net.JoinHostPort("127.0.0.1", port))
 	if err != nil {
@@ -39,9 +39,9 @@ func Listen(ctx context.Context, address string) ([]net.Listener, error) {
 	six, err := lc.Listen(ctx, "tcp6", net.JoinHostPort("::1", port))
 	switch {
 	case err == nil:
-		return []net.Listener{four, six}, nil
+		return []net.Listener{linger(four), linger(six)}, nil
 	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.EAFNOSUPPORT):
-		return []net.Listener{four}, nil // no IPv6 here
+		return []net.Listener{linger(four)}, nil // no IPv6 here
 	}
 	four.Close()
 	return nil, err

@@ -74,3 +74,64 @@ func TestServerLog(t *testing.T) {
 		t.Errorf("logged %q, want one line at level warn", got)
 	}
 }
+
+func TestRefusalArrivesWhileTheBodyIsStillSent(t *testing.T) {
+	addr := serveTLS(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+	}))
+	for _, size := range []int{100 << 10, 300 << 10, 3 << 20} {
+		for _, once := range []bool{true, false} {
+			client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: once}}
+			lost := 0
+			for range 50 {
+				res, err := client.Post("https://"+addr, "text/plain", strings.NewReader(strings.Repeat("x", size)))
+				if err != nil {
+					lost++
+					continue
+				}
+				res.Body.Close()
+				if res.StatusCode != http.StatusRequestEntityTooLarge {
+					t.Fatalf("%d bytes: %d", size, res.StatusCode)
+				}
+			}
+			client.CloseIdleConnections()
+			if lost > 0 {
+				t.Errorf("%d bytes, Connection: close %v: %d of 50 answers were lost", size, once, lost)
+			}
+		}
+	}
+}
+
+func TestClosedConnectionIsLetGo(t *testing.T) {
+	ls, err := edge.Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ls[0].Close()
+	client, err := net.Dial("tcp", ls[0].Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	c, err := ls[0].Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan error, 1)
+	go func() {
+		_, err := c.Read(make([]byte, 1))
+		read <- err
+	}()
+	if err := c.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	if err := c.Close(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("a second Close: %v", err)
+	}
+	if n, err := client.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("the client reads %d, %v; want the end", n, err)
+	}
+	if err := <-read; err == nil { // though the client never closes
+		t.Error("a read of a closed connection succeeded")
+	}
+}
