@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
 // A requestBody is what an operation takes.
@@ -23,9 +21,8 @@ type requestBody struct {
 
 // A media is how a body of one media type is judged.
 type media struct {
-	json, form bool // else the type is all that is judged
-	def        string
-	schema     *jsonschema.Schema
+	json, form bool                 // else the type is all that is judged
+	use        use                  // 0: no schema
 	fields     map[string]formField // of a form
 }
 
@@ -68,9 +65,9 @@ func (l *loader) requestBody(v any, ptr string) *requestBody {
 		}
 		switch at += "/schema"; {
 		case isJSON(name):
-			m.json, m.def = true, l.bundle.use(schema, at)
+			m.json, m.use = true, l.bundle.use(schema, at)
 		case name == "application/x-www-form-urlencoded":
-			m.form, m.def = true, l.bundle.use(schema, at)
+			m.form, m.use = true, l.bundle.use(schema, at)
 			m.fields = map[string]formField{}
 			l.bundle.formFields(m.fields, schema, at, 0)
 		}
@@ -144,7 +141,7 @@ func (op *operation) checkBody(c *checker, r *http.Request, body []byte) {
 		c.issue("header/Content-Type", "media_type", "must be one of "+op.body.known)
 		return
 	}
-	if m.schema == nil {
+	if m.use == 0 {
 		return
 	}
 	switch {
@@ -152,7 +149,7 @@ func (op *operation) checkBody(c *checker, r *http.Request, body []byte) {
 		c.issue("", "required", "a body is required")
 	case m.json:
 		if v, ok := decodeJSON(body); ok {
-			c.validate(m.schema, v, "")
+			c.validate(m.use, v, "")
 		} else {
 			c.issue("", "syntax", "is not JSON, or has a number that is too long")
 		}
@@ -234,5 +231,5 @@ func (m *media) checkForm(c *checker, body string) {
 			o[name] = values[0]
 		}
 	}
-	c.validate(m.schema, o, "")
+	c.validate(m.use, o, "")
 }

@@ -1,7 +1,6 @@
 package openapi
 
 import (
-	"fmt"
 	"net/url"
 	"regexp"
 	"slices"
@@ -23,10 +22,9 @@ type bundle struct {
 	l        *loader
 	defs     map[string]any    // rewritten, by name
 	names    map[defKey]string // of defs
-	sites    map[string]string // name of a use site's def, by pointer
+	sites    map[string]int    // number of each use, by pointer
 	known    map[string]struct{}
 	readOnly map[string]struct{} // names of properties that are readOnly somewhere
-	compiled map[string]*jsonschema.Schema
 }
 
 // defKey is a definition met in one way.
@@ -45,20 +43,25 @@ const (
 )
 
 func newBundle(l *loader) *bundle {
-	return &bundle{l: l, defs: map[string]any{}, names: map[defKey]string{}, sites: map[string]string{},
-		known: map[string]struct{}{}, readOnly: map[string]struct{}{}, compiled: map[string]*jsonschema.Schema{}}
+	return &bundle{l: l, defs: map[string]any{}, names: map[defKey]string{}, sites: map[string]int{},
+		known: map[string]struct{}{}, readOnly: map[string]struct{}{}}
 }
 
-// use takes the schema of a body or parameter in and names its rewritten form.
-func (b *bundle) use(schema any, ptr string) string {
-	if name, ok := b.sites[ptr]; ok {
-		return name
+// A use numbers the schema of a body or parameter; 0 is none.
+type use int
+
+func (u use) def() string { return "use" + itoa(int(u)) }
+
+// use takes the schema of a body or parameter in.
+func (b *bundle) use(schema any, ptr string) use {
+	if n, ok := b.sites[ptr]; ok {
+		return use(n)
 	}
-	name := "use" + itoa(len(b.sites))
-	b.sites[ptr] = name
+	n := use(len(b.sites) + 1)
+	b.sites[ptr] = int(n)
 	b.l.conforms(schema, ptr)
-	b.defs[name] = b.site(schema, ptr)
-	return name
+	b.defs[n.def()] = b.site(schema, ptr)
+	return n
 }
 
 // site rewrites the schema of a whole value.
@@ -159,6 +162,9 @@ func (b *bundle) rewrite(schema any, ptr string, m mode, omit string) any {
 	}
 	if _, isRef := s["$ref"]; m == closed && !isRef {
 		out["additionalProperties"] = false
+	}
+	if _, ok := out["format"]; !ok {
+		out["format"] = stepFormat
 	}
 	return out
 }
@@ -269,40 +275,6 @@ func (l *loader) conforms(schema any, ptr string) {
 		l.errorf(at, "%s", describe(leaf.ErrorKind).message)
 	}
 }
-
-// compileSchemas compiles what the operations use.
-func (l *loader) compileSchemas() {
-	if len(l.errs) > 0 {
-		return
-	}
-	b := l.bundle
-	const where = "https://ringwall.invalid/requests"
-	c := jsonschema.NewCompiler()
-	c.UseLoader(noLoader{})
-	c.DefaultDraft(jsonschema.Draft2020)
-	c.AssertFormat()
-	for _, f := range formats {
-		c.RegisterFormat(f)
-	}
-	if err := c.AddResource(where, map[string]any{"$defs": b.defs}); err != nil {
-		l.errorf("", "%v", err)
-		return
-	}
-	for _, ptr := range sorted(b.sites) {
-		name := b.sites[ptr]
-		s, err := c.Compile(where + "#/$defs/" + name)
-		if err != nil {
-			l.errorf(ptr, "the schema does not compile: %v", err)
-			continue
-		}
-		b.compiled[name] = s
-	}
-}
-
-// noLoader fetches nothing.
-type noLoader struct{}
-
-func (noLoader) Load(url string) (any, error) { return nil, fmt.Errorf("%s is not fetched", url) }
 
 // unescapeFragment undoes the percent escapes of a URL's fragment.
 func unescapeFragment(s string) string {

@@ -4,8 +4,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-
-	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
 // An operation is one method of one path.
@@ -48,10 +46,7 @@ func (l *loader) document(root map[string]any) *Document {
 		}
 		l.pathItem(item, fields, at, names, free)
 	}
-	l.compileSchemas()
-	for _, op := range l.operations {
-		op.link(l.bundle.compiled)
-	}
+	d.judges = l.judges()
 	return d
 }
 
@@ -194,20 +189,5 @@ func (l *loader) operation(fields map[string]any, ptr string, shared []parameter
 	if v, ok := fields["requestBody"]; ok {
 		op.body = l.requestBody(v, ptr+"/requestBody")
 	}
-	l.operations = append(l.operations, op)
 	return op
-}
-
-// link gives parameters and bodies their compiled schemas.
-func (op *operation) link(compiled map[string]*jsonschema.Schema) {
-	for _, list := range [][]parameter{op.path, op.query, op.header, op.cookie} {
-		for i := range list {
-			list[i].schema = compiled[list[i].def]
-		}
-	}
-	if op.body != nil {
-		for _, m := range op.body.content {
-			m.schema = compiled[m.def]
-		}
-	}
 }

@@ -16,6 +16,8 @@ import (
 // A checker collects the issues of one request.
 type checker struct {
 	doc    *Document
+	steps  int    // that a judge may take for the request
+	judge  *judge // nil until there is something to validate
 	issues []app.Issue
 }
 
@@ -50,9 +52,17 @@ func isIndex(s string) bool {
 const mostLeaves = 1000
 
 // validate judges a value and notes what is wrong with it.
-func (c *checker) validate(s *jsonschema.Schema, v any, path string) {
-	err, ok := s.Validate(v).(*jsonschema.ValidationError)
-	if !ok {
+func (c *checker) validate(u use, v any, path string) {
+	if c.judge == nil {
+		c.judge = <-c.doc.judges
+		c.judge.steps = c.steps
+	}
+	err, over := c.judge.validate(u, v)
+	if over {
+		c.issue(path, "too_complex", "takes too long to compare with the described forms")
+		return
+	}
+	if err == nil {
 		return
 	}
 	found := len(c.issues)
@@ -94,6 +104,13 @@ func (c *checker) validate(s *jsonschema.Schema, v any, path string) {
 func (c *checker) required(path string, location, missing []string) {
 	for _, name := range missing {
 		c.issueAt(path, append(slices.Clip(location), name), "required", "is required")
+	}
+}
+
+// end gives the judge back.
+func (c *checker) end() {
+	if c.judge != nil {
+		c.doc.judges <- c.judge
 	}
 }
 

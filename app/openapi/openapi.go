@@ -32,6 +32,7 @@ import (
 // counts, and concrete segments come before templates, as OpenAPI says.
 type Document struct {
 	root    *node
+	judges  chan *judge
 	known   map[string]struct{} // property names, which issues may repeat
 	omitted map[string]struct{} // those that are readOnly somewhere
 }
@@ -100,7 +101,8 @@ func (d *Document) Check(r *http.Request, path string, body []byte) []app.Issue 
 	if op == nil {
 		return nil
 	}
-	c := checker{doc: d}
+	c := checker{doc: d, steps: fewSteps + stepsPerByte*len(body)}
+	defer c.end()
 	for i := range op.path {
 		p := &op.path[i]
 		p.check(&c, values[p.segment:p.segment+1])

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/ringwall/ringwall/app/openapi"
@@ -623,6 +624,63 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// Each level of such a value is judged in every branch: without an end, 2^16
+// times at 16 levels.
+func TestIssuesOfExplodingSchemas(t *testing.T) {
+	d := posting(t, `{$ref: "#/components/schemas/Expr"}`, `
+Expr: {oneOf: [{$ref: "#/components/schemas/And"}, {$ref: "#/components/schemas/Or"}, {$ref: "#/components/schemas/Xor"}, {type: integer}]}
+And: {type: object, properties: {op: {const: and}, of: {type: array, items: {$ref: "#/components/schemas/Expr"}}}}
+Or:  {type: object, properties: {op: {const: or},  of: {type: array, items: {$ref: "#/components/schemas/Expr"}}}}
+Xor: {type: object, properties: {op: {const: xor}, of: {type: array, items: {$ref: "#/components/schemas/Expr"}}}}
+`)
+	for levels, want := range map[int]string{1: "no_match", 3: "no_match", 16: "too_complex"} {
+		body := strings.Repeat(`{"op":"and","of":[`, levels) + `"x"` + strings.Repeat("]}", levels)
+		if got := codes(t, d, request("POST", "/x", "application/json", body), body); got != want {
+			t.Errorf("%d levels: %q, want %q", levels, got, want)
+		}
+	}
+	// Judges come back, whatever they met.
+	for range 100 {
+		if got := codes(t, d, request("POST", "/x", "application/json", "1"), "1"); got != "" {
+			t.Fatal(got)
+		}
+	}
+}
+
+// A large body of many small values is not complex.
+func TestIssuesOfLargeBodies(t *testing.T) {
+	d := posting(t, `{type: array, items: {allOf: [{type: integer}, {minimum: 0}, {anyOf: [{maximum: 5}, {minimum: 1}]}]}}`, "")
+	body := "[" + strings.Repeat("1,", 99_999) + "1]"
+	if got := codes(t, d, request("POST", "/x", "application/json", body), body); got != "" {
+		t.Error(got)
+	}
+}
+
+// One fault that two parts find is one issue.
+func TestIssuesOnce(t *testing.T) {
+	d := posting(t, `{allOf: [{properties: {a: {type: integer}}}, {properties: {a: {type: integer}}}]}`, "")
+	if got := codes(t, d, request("POST", "/x", "application/json", `{"a":"b"}`), `{"a":"b"}`); got != "/a type" {
+		t.Error(got)
+	}
+}
+
+func TestCheckConcurrently(t *testing.T) {
+	d := notes(t)
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			for n := range 200 {
+				body := fmt.Sprintf(`{"title":"a","n%d":%d}`, i, n)
+				r := request("POST", "/api/notes", "application/json", body)
+				if issues := d.Check(r, "/api/notes", []byte(body)); len(issues) != 1 || issues[0].Code != "unknown" {
+					t.Errorf("%+v", issues)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
 // FuzzRequest: no request makes the document panic, and its issues are sound.
 func FuzzRequest(f *testing.F) {
 	d := posting(f, `{$ref: "#/components/schemas/Pet"}`, `
@@ -690,6 +748,7 @@ func BenchmarkCheck(b *testing.B) {
 		{"GETid", "GET", "/api/notes/77", ""},
 		{"GETquery", "GET", "/api/notes?limit=20&cursor=abc", ""},
 		{"POST200B", "POST", "/api/notes", `{"title":"A title of a note","text":"` + strings.Repeat("some words ", 14) + `"}`},
+		{"POST40kB", "POST", "/api/notes", `{"title":"A title of a note","text":"` + strings.Repeat("some words ", 900) + `"}`},
 		{"POSTrefused", "POST", "/api/notes", `{"title":"","id":1,"text":1,"owner":"root"}`},
 	} {
 		b.Run(c.name, func(b *testing.B) {
@@ -700,5 +759,15 @@ func BenchmarkCheck(b *testing.B) {
 				d.Check(r, r.URL.Path, body)
 			}
 		})
+	}
+}
+
+// BenchmarkCheckHostile is the worst that 200 kB can do to simple schemas.
+func BenchmarkCheckHostile(b *testing.B) {
+	d := posting(b, `{type: array, items: {type: object, required: [a], properties: {a: {type: integer}}}}`, "")
+	body := []byte("[" + strings.Repeat("{},", 66_000) + "{}]")
+	r := request("POST", "/x", "application/json", string(body))
+	for b.Loop() {
+		d.Check(r, "/x", body)
 	}
 }

@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
 // A parameter is one that an operation describes.
@@ -22,8 +20,7 @@ type parameter struct {
 	array    bool   // its values are the elements
 	split    string // separator of elements in one value; "": each value is one element
 	types    types  // of it, or of its elements
-	def      string // its schema in the bundle; "": none, anything goes
-	schema   *jsonschema.Schema
+	use      use
 }
 
 // parameters compiles a list of them.
@@ -137,7 +134,7 @@ func (l *loader) parameter(f map[string]any, ptr string, templates []string) (p 
 		l.errorf(ptr, "style %s with explode: %v is not validated here for a %s parameter", style, explode, p.in)
 		return p, false
 	}
-	p.def = l.bundle.use(schema, at)
+	p.use = l.bundle.use(schema, at)
 	return p, true
 }
 
@@ -178,9 +175,7 @@ func (p *parameter) check(c *checker, sent []string) {
 	default:
 		v = p.types.coerce(sent[0])
 	}
-	if p.schema != nil {
-		c.validate(p.schema, v, p.where)
-	}
+	c.validate(p.use, v, p.where)
 }
 
 // checkQuery judges all query parameters.

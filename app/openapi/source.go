@@ -29,8 +29,6 @@ type loader struct {
 	checked map[string]bool // schemas held against meta, by pointer
 	bundle  *bundle
 	nodes   int
-
-	operations []*operation
 }
 
 func newLoader(file string, src []byte) *loader {
