@@ -131,7 +131,8 @@ func TestProblemPanics(t *testing.T) {
 			w.Header().Set("X-Half", "1")
 			panic(word)
 		}, 500, true},
-		"with an error":     {func(http.ResponseWriter, *http.Request) { panic(errors.New(word)) }, 500, true},
+		"with an error": {func(http.ResponseWriter, *http.Request) { panic(errors.New(word)) }, 500, true},
+		//lint:ignore SA5000 the panic is what is tested
 		"with a nil map":    {func(http.ResponseWriter, *http.Request) { var m map[string]int; m[word] = 1 }, 500, true},
 		"in the answer":     {func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "half"); panic(word) }, 0, true},
 		"after a flush":     {func(w http.ResponseWriter, r *http.Request) { w.(http.Flusher).Flush(); panic(word) }, 0, true},

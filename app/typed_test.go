@@ -44,7 +44,7 @@ type typedAll struct {
 	Raw     json.RawMessage   `json:"raw" check:"optional"`
 	Slash   int               `json:"a/b~c" check:"optional,max=1"`
 	Left    string            `json:"-"`
-	private string
+	private string            //lint:ignore U1000 unexported fields are left alone
 	typedEmbedded
 }
 

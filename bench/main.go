@@ -47,11 +47,10 @@ func main() {
 var subjects = []string{"bare net/http", "ring, every control"}
 
 type sample struct {
-	cpu     float64 // microseconds of CPU a request
-	rate    float64 // requests a second
-	p99     string
-	rss     int // kB
-	allowed int
+	cpu  float64 // microseconds of CPU a request
+	rate float64 // requests a second
+	p99  string
+	rss  int // kB
 }
 
 func run(rounds, seconds, conns int) error {

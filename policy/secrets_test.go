@@ -23,7 +23,7 @@ const (
 )
 
 // secretPlaces is a policy's folder with the places a secret may come from.
-type secretPlaces struct{ dir, env, file, credential, beside string }
+type secretPlaces struct{ dir, file, credential, beside string }
 
 func newSecretPlaces(t *testing.T) secretPlaces {
 	dir := t.TempDir()
