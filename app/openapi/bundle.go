@@ -89,13 +89,12 @@ var (
 		"maxItems minItems uniqueItems maxContains minContains maxProperties minProperties format")
 	annotations = words("title description default deprecated readOnly writeOnly examples $comment $schema contentEncoding contentMediaType contentSchema " +
 		"example externalDocs discriminator xml") // the last four are OpenAPI's
-	siteKeywords  = words("items additionalProperties unevaluatedProperties unevaluatedItems")
-	partKeywords  = words("then else")
-	testKeywords  = words("not if contains propertyNames")
-	siteMaps      = words("properties patternProperties")
-	partLists     = words("allOf anyOf oneOf")
-	definitions   = words("$defs definitions")
-	otherKeywords = words("required dependentRequired dependentSchemas prefixItems $ref")
+	siteKeywords = words("items additionalProperties unevaluatedProperties unevaluatedItems")
+	partKeywords = words("then else")
+	testKeywords = words("not if contains propertyNames")
+	siteMaps     = words("properties patternProperties")
+	partLists    = words("allOf anyOf oneOf")
+	definitions  = words("$defs definitions")
 )
 
 func words(s string) []string { return strings.Fields(s) }
