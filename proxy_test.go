@@ -194,19 +194,21 @@ func TestTrapServerSentEventsThroughTheWholeWay(t *testing.T) {
 			<-next
 		}
 	}), rules)
-	res := r.do(t, "GET", "/public/events", "", nil, "Accept-Encoding", "identity")
-	br := bufio.NewReader(res.Body)
-	for i := range 3 {
-		begin := time.Now()
-		line, err := br.ReadString('\n')
-		if err != nil || !strings.HasPrefix(line, fmt.Sprintf("data: %d ", i)) {
-			t.Fatalf("event %d: %.20q, %v", i, line, err)
+	for _, header := range [][]string{nil, {"Accept-Encoding", "identity"}} { // net/http asks for gzip by itself
+		res := r.do(t, "GET", "/public/events", "", nil, header...)
+		br := bufio.NewReader(res.Body)
+		for i := range 3 {
+			begin := time.Now()
+			line, err := br.ReadString('\n')
+			if err != nil || !strings.HasPrefix(line, fmt.Sprintf("data: %d ", i)) {
+				t.Fatalf("event %d: %.20q, %v", i, line, err)
+			}
+			if d := time.Since(begin); d > 100*time.Millisecond {
+				t.Errorf("event %d took %v, want at most 100 ms", i, d)
+			}
+			_, _ = br.ReadString('\n')
+			next <- struct{}{}
 		}
-		if d := time.Since(begin); d > 100*time.Millisecond {
-			t.Errorf("event %d took %v, want at most 100 ms", i, d)
-		}
-		_, _ = br.ReadString('\n')
-		next <- struct{}{}
 	}
 }
 
