@@ -723,11 +723,7 @@ Pet: {anyOf: [{$ref: "#/components/schemas/Dog"}, {$ref: "#/components/schemas/C
 // FuzzDocument: no document makes the compiler panic, and one that compiles
 // can be asked.
 func FuzzDocument(f *testing.F) {
-	src, err := os.ReadFile("../testdata/notes.openapi.yaml")
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(src)
+	f.Add([]byte("openapi: 3.1.0\npaths: {/x: {post: {parameters: [{name: a, in: query, schema: {type: integer}}], requestBody: {content: {application/json: {schema: {type: object, required: [a], properties: {a: {readOnly: true}}}}}}}}}\n"))
 	f.Add([]byte("openapi: 3.1.0\npaths: {/x/{a}: {post: {parameters: [{name: a, in: path, required: true, schema: {$ref: '#/paths'}}], requestBody: {content: {application/json: {schema: {$ref: '#'}}}}}}}\n"))
 	f.Add([]byte(`{"openapi":"3.1.0","paths":{"/x":{"post":{"requestBody":{"content":{"application/json":{"schema":{"allOf":[{"$ref":"#/paths/~1x/post/requestBody/content/application~1json/schema"}]}}}}}}}}`))
 	f.Fuzz(func(t *testing.T, src []byte) {
