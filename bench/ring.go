@@ -1,7 +1,8 @@
 package main
 
 import (
-	"context"
+	"crypto/ed25519"
+	"crypto/rand"
 	"log/slog"
 	"net/http"
 	"os"
@@ -9,12 +10,9 @@ import (
 
 	"github.com/ringwall/ringwall/app"
 	"github.com/ringwall/ringwall/audit"
+	"github.com/ringwall/ringwall/identity"
 	"github.com/ringwall/ringwall/policy"
 )
-
-type fixed struct{ c app.Caller }
-
-func (f *fixed) Verify(context.Context, string) (*app.Caller, error) { return &f.c, nil }
 
 // ring puts every control around the handler, with the default policy but a
 // rate that the load does not reach, and an access log on disk.
@@ -27,6 +25,22 @@ func ring(next http.Handler, logFile string) (http.Handler, string, error) {
 	p := policy.Default()
 	p.Site = "127.0.0.1"
 	p.App.Limits["global"] = policy.Limit{Requests: 1e6, Per: time.Second}
-	r, err := app.New(p, next, app.Deps{Verifier: &fixed{app.Caller{Subject: "alice"}}, Log: log, Audit: audit.NewLog(log)})
-	return r, "token", err
+
+	seed := make([]byte, ed25519.SeedSize)
+	rand.Read(seed)
+	keys, err := identity.NewKeys(seed)
+	if err != nil {
+		return nil, "", err
+	}
+	const issuer = "https://127.0.0.1"
+	verifier, err := identity.NewVerifier(issuer, issuer, keys, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	token, err := keys.Mint(identity.Claims{Issuer: issuer, Audience: issuer, Subject: "alice", Session: "4f2c", Roles: []string{"user"}}, time.Hour)
+	if err != nil {
+		return nil, "", err
+	}
+	r, err := app.New(p, next, app.Deps{Verifier: verifier, Log: log, Audit: audit.NewLog(log)})
+	return r, token, err
 }

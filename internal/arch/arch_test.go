@@ -49,7 +49,7 @@ var mayImport = map[string][]string{
 	"examples/notes/api": {"app"},
 
 	// Programs and tests of our own.
-	"bench":         {"app", "audit", "policy"},
+	"bench":         {"app", "audit", "identity", "policy"},
 	"internal/arch": {},
 	"test/e2e":      {},
 }
