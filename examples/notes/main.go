@@ -1,4 +1,5 @@
 // Command notes serves the notes API with the ring around it, in one process.
+// It reads ringwall.yaml and keeps notes.db in the current folder.
 package main
 
 import (
@@ -10,7 +11,6 @@ import (
 	"syscall"
 
 	"github.com/ringwall/ringwall"
-	"github.com/ringwall/ringwall/app"
 	"github.com/ringwall/ringwall/examples/notes/api"
 )
 
@@ -36,7 +36,7 @@ func main() {
 }
 
 func caller(r *http.Request) string {
-	if c := app.CallerFrom(r.Context()); c != nil {
+	if c := ringwall.CallerFrom(r.Context()); c != nil {
 		return c.Subject
 	}
 	return ""
