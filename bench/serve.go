@@ -27,12 +27,12 @@ func hello(w http.ResponseWriter, r *http.Request) {
 // standard input.
 func serve(name, logFile string) error {
 	handler := http.Handler(http.HandlerFunc(hello))
-	token := "none"
-	if name != subjects[0] {
-		var err error
-		if handler, token, err = ring(handler, logFile); err != nil {
-			return err
-		}
+	inside, token, err := ring(handler, logFile)
+	if err != nil {
+		return err
+	}
+	if name != subjects[0] { // the bare handler gets the same request, token and all
+		handler = inside
 	}
 	cert, err := certificate()
 	if err != nil {
