@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/ringwall/ringwall/audit"
 	"github.com/ringwall/ringwall/check"
@@ -42,10 +43,10 @@ var bodyLimit = Control{
 					x.denyBody("app/body", &http.MaxBytesError{Limit: limit})
 					return
 				}
-				x.capped = cappedBody{ReadCloser: x.R.Body, limit: limit, left: limit}
+				x.capped.ReadCloser, x.capped.limit, x.capped.left = x.R.Body, limit, limit
 				x.R.Body = &x.capped
 				next(x)
-				if x.capped.over && !x.Answer.Begun() {
+				if x.capped.over.Load() && !x.Answer.Begun() {
 					x.denyBody("app/body", &http.MaxBytesError{Limit: limit})
 				}
 			}
@@ -61,20 +62,15 @@ var bodyLimit = Control{
 type cappedBody struct {
 	io.ReadCloser
 	limit, left int64
-	over        bool
+	over        atomic.Bool // a proxy's transport reads beside the handler
 }
 
 func (b *cappedBody) Read(p []byte) (int, error) {
-	if b.over {
+	if b.over.Load() {
 		return 0, &http.MaxBytesError{Limit: b.limit}
 	}
 	if len(p) == 0 {
 		return 0, nil
-	}
-	// One byte more than is left tells a body that is too long from one that
-	// just fits.
-	if int64(len(p))-1 > b.left {
-		p = p[:b.left+1]
 	}
 	n, err := b.ReadCloser.Read(p)
 	if int64(n) <= b.left {
@@ -82,14 +78,15 @@ func (b *cappedBody) Read(p []byte) (int, error) {
 		return n, err
 	}
 	n = int(b.left)
-	b.left, b.over = 0, true
+	b.left = 0
+	b.over.Store(true)
 	return n, &http.MaxBytesError{Limit: b.limit}
 }
 
 // BodyTooLong reports whether somebody read the request's body up to the cap
 // and found that it goes on. A proxy whose transport does not hand the reader's
 // error on asks here.
-func (x *Exchange) BodyTooLong() bool { return x.capped.over }
+func (x *Exchange) BodyTooLong() bool { return x.capped.over.Load() }
 
 // BodyDenied returns the refusal for an error met in reading a request's body:
 // 413 when it is longer than the cap, 408 when it did not come in time. For any

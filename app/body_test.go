@@ -195,6 +195,7 @@ func TestBodyWithoutLengthThroughProxy(t *testing.T) {
 
 func TestBodyOverHTTP2(t *testing.T) {
 	s := bodyServer(t, inputRing(t, inputPolicy(), app.Deps{}, inputRead), true)
+	s.Client().Timeout = 10 * time.Second
 	do := func(length int64, body io.Reader, media string) int {
 		t.Helper()
 		req, err := http.NewRequest("POST", s.URL+"/", body)
