@@ -114,7 +114,7 @@ func (l *loader) expect(path string, n *node, k nodeKind) bool {
 
 // scalar judges the kind of a node and hands its text to set.
 func (l *loader) scalar(path string, n *node, t reflect.Type, set func(string) error) {
-	wantText := t.Kind() == reflect.String
+	wantText := t.Kind() == reflect.String && t != openingType
 	wantNumber, wantBool := t.Kind() == reflect.Int, t.Kind() == reflect.Bool
 	switch {
 	case n.kind == refused:

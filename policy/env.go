@@ -16,7 +16,7 @@ import (
 const prefix = "RINGWALL_"
 
 // Variables of the program itself, which are no part of the policy.
-var programVariables = []string{prefix + "POLICY", prefix + "STATE"}
+var programVariables = []string{prefix + "POLICY", prefix + "STATE", prefix + "BANS_SOCKET"}
 
 // A target is a value that a variable can set.
 type target struct {

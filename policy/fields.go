@@ -28,6 +28,7 @@ var (
 	sizeType     = reflect.TypeFor[Size]()
 	dateType     = reflect.TypeFor[time.Time]()
 	prefixType   = reflect.TypeFor[netip.Prefix]()
+	openingType  = reflect.TypeFor[Opening]()
 )
 
 // fields lists the keys of a struct type in their order.
@@ -89,6 +90,8 @@ func parseScalar(t reflect.Type, s string) (v any, err error) {
 		return parseDate(s)
 	case t == prefixType:
 		return parsePrefix(s)
+	case t == openingType:
+		return parseOpening(s)
 	case t.Kind() == reflect.Bool:
 		return parseBool(s)
 	case t.Kind() == reflect.Int:

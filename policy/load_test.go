@@ -26,7 +26,7 @@ func TestDefault(t *testing.T) {
 		"headers":     {p.App.CORS.Headers, []string{"Content-Type", "Authorization"}},
 		"origins":     {len(p.App.CORS.Origins), 0},
 		"credentials": {p.App.CORS.Credentials, true},
-		"timeouts":    {p.Edge.Timeouts, policy.Timeouts{Connect: 10 * time.Second, Send: 30 * time.Second, Read: 30 * time.Second}},
+		"timeouts":    {p.Edge.Timeouts, policy.Timeouts{Connect: 10 * time.Second, Send: 30 * time.Second, Read: 30 * time.Second, Stream: time.Hour}},
 		"log":         {p.App.Log, "info"},
 		"permissions": {p.App.Headers.Permissions, "geolocation=(), microphone=(), camera=()"},
 		"hsts":        {p.App.Headers.HSTS, policy.HSTS{MaxAge: 365 * 24 * time.Hour}},

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"net"
+	"net/mail"
 	"net/netip"
 	"net/url"
 	"path"
@@ -17,6 +18,9 @@ import (
 func (l *loader) rules(now time.Time) {
 	l.site()
 	l.edge()
+	l.gate(now)
+	l.http3()
+	l.nginx()
 	l.addresses()
 	l.cors()
 	l.limits()
@@ -25,6 +29,8 @@ func (l *loader) rules(now time.Time) {
 	l.headers()
 	l.identity()
 	l.waivers(now)
+	l.watch()
+	l.host()
 	l.contentTypes("app.content_types", l.p.App.ContentTypes)
 }
 
@@ -104,15 +110,68 @@ func (l *loader) edge() {
 		}
 		l.errorf("edge.tls."+have, "give both, or neither", "there is a %s without edge.tls.%s", have, lack)
 	}
-	l.upstream()
+	if e.ProxyProtocol && len(e.TrustedProxies) == 0 {
+		l.errorf("edge.proxy_protocol", "name the proxies in edge.trusted_proxies", "nobody may send the headers that every connection must begin with")
+	}
+	l.acme()
+	l.upstreams()
+}
+
+// upstreams judges where the API is: in one place, or in several.
+func (l *loader) upstreams() {
+	l.upstream("upstream", l.p.Upstream)
+	if len(l.p.Upstreams) > 0 && l.p.Upstream != "" {
+		l.errorf("upstreams", "keep one of the two", "upstream says already where the API listens")
+	}
+	if len(l.p.Upstreams) > 64 {
+		l.errorf("upstreams", "", "there are %d, and at most 64 are taken", len(l.p.Upstreams))
+	}
+	for i, up := range l.p.Upstreams {
+		l.upstream(item("upstreams", i), up)
+		_, first := OverHTTP2(l.p.Upstreams[0])
+		if _, h2c := OverHTTP2(up); h2c != first {
+			l.errorf(item("upstreams", i), "write all of them with h2c, or none", "the same API speaks HTTP/1.1 in one place and HTTP/2 in another")
+		}
+	}
+	l.grpc()
+	h := l.p.Edge.Health.Path
+	u, err := url.ParseRequestURI(h)
+	if h != "" && (err != nil || h[0] != '/' || u.RequestURI() != h) {
+		l.errorf("edge.health.path", "write it as a client asks for it, such as /healthz", "%s is not a path", quote(h))
+	}
+}
+
+// grpc: its status comes in trailers, which pass HTTP/2 alone.
+func (l *loader) grpc() {
+	behind := l.p.Behind()
+	if len(behind) == 0 && !l.p.NginxIsEdge() {
+		return // the handler is Go code, and has the client's HTTP/2 itself
+	}
+	h2c := len(behind) == 0
+	if !h2c {
+		_, h2c = OverHTTP2(behind[0])
+	}
+	for i, r := range l.p.App.Routes {
+		for j, kind := range r.ContentTypes {
+			if kind != "application/grpc" && !strings.HasPrefix(kind, "application/grpc+") {
+				continue
+			}
+			path := item(item("app.routes", i)+".content_types", j)
+			switch {
+			case l.p.NginxIsEdge():
+				l.errorf(path, "write engine: builtin for a site that serves gRPC", "gRPC does not pass where nginx is the edge: it speaks HTTP/1.1 to Ringwall")
+			case !h2c:
+				l.errorf(path, "write the upstream as h2c://127.0.0.1:50051", "gRPC needs an upstream that is spoken to in HTTP/2")
+			}
+		}
+	}
 }
 
 // upstream: what is behind must not be reachable past the ring, so it is on
 // this machine.
-func (l *loader) upstream() {
-	const path = "upstream"
+func (l *loader) upstream(path, up string) {
 	const hint = "write http://127.0.0.1:8000 or unix:/run/api.sock; an API elsewhere could be reached around Ringwall"
-	up := l.p.Upstream
+	up, _ = OverHTTP2(up)
 	switch socket, isSocket := strings.CutPrefix(up, "unix:"); {
 	case up == "":
 		return
@@ -201,12 +260,25 @@ func (l *loader) addresses() {
 	listen("edge.listen", l.p.Edge.Listen, false, ":443")
 	listen("edge.redirect", l.p.Edge.Redirect, false, ":80")
 	listen("admin", l.p.Admin, true, "127.0.0.1:9464")
-	if u, err := url.Parse(l.p.Upstream); err == nil && u.Scheme == "http" && isLoopbackHost(u.Hostname()) {
-		port := u.Port()
+	if at := l.p.Edge.Nginx.Listen; l.p.NginxIsEdge() && !strings.HasPrefix(at, "unix:") {
+		listen("edge.nginx.listen", at, true, "127.0.0.1:8001")
+	}
+	listeners := len(taken) // the same port of two loopback addresses is two places
+	for i, up := range l.p.Behind() {
+		taken = taken[:listeners]
+		up, _ = OverHTTP2(up)
+		u, err := url.Parse(up)
+		if err != nil || u.Scheme != "http" || !isLoopbackHost(u.Hostname()) {
+			continue
+		}
+		path, port := "upstream", u.Port()
 		if port == "" {
 			port = "80"
 		}
-		claim(place{"upstream", "loopback", port})
+		if l.p.Upstream == "" {
+			path = item("upstreams", i)
+		}
+		claim(place{path, "loopback", port})
 	}
 }
 
@@ -220,6 +292,75 @@ func (l *loader) identity() {
 	}
 	if strings.ContainsAny(id.Audience, " \t") {
 		l.errorf("identity.audience", "write it as it stands in the tokens", "%s has a blank in it", quote(id.Audience))
+	}
+	for i, role := range id.DefaultRoles {
+		if _, known := id.Roles[role]; !known {
+			l.errorf(item("identity.default_roles", i), "name one of identity.roles", "there is no role %s", quote(role))
+		}
+	}
+	l.store()
+	l.mail()
+}
+
+// store judges the form of the address; whether it can be opened shows at the
+// start.
+func (l *loader) store() {
+	const hint = "write sqlite:ringwall.db or postgres://ringwall@/ringwall"
+	kind, rest, _ := strings.Cut(l.p.Store, ":")
+	switch kind {
+	case "sqlite":
+		if rest == "" || strings.ContainsAny(rest, "?#\x00") {
+			l.errorf("store", hint, "%s does not name a file", quote(rest))
+		}
+	case "postgres":
+		u, err := url.Parse(l.p.Store)
+		switch {
+		case err != nil || u.Opaque != "" || strings.Trim(u.Path, "/") == "":
+			l.errorf("store", hint, "the address does not name a database")
+		case u.User != nil && hasPassword(u):
+			e := l.p.Errorf("store", "remove it, make a new one and put it in secrets/store_password or RINGWALL_STORE_PASSWORD",
+				"a password is in the address").(*Error)
+			if e.Line > 0 {
+				e.Source = strings.Repeat(" ", e.Column-1) + redacted
+			}
+			l.add(e)
+		}
+	default:
+		l.errorf("store", hint, "%s is not a kind of store", quote(kind))
+	}
+}
+
+func hasPassword(u *url.URL) bool {
+	_, has := u.User.Password()
+	return has || u.Query().Has("password")
+}
+
+func (l *loader) mail() {
+	id, m := l.p.Identity, l.p.Identity.Mail
+	if m.SMTP != "" {
+		if host, port, err := net.SplitHostPort(m.SMTP); err != nil || host == "" || !isDigits(port) {
+			l.errorf("identity.mail.smtp", "write a host and a port, such as smtp.example.com:465", "%s is not a host and a port", quote(m.SMTP))
+		}
+		if m.Folder != "" {
+			l.errorf("identity.mail.folder", "keep one of the two", "mails go to a server or to a folder, not both")
+		}
+	}
+	if m.From != "" {
+		if a, err := mail.ParseAddress(m.From); err != nil || a.Address != m.From {
+			l.errorf("identity.mail.from", "write the address alone, such as accounts@example.com", "%s is not a mail address", quote(m.From))
+		}
+	}
+	if m.Link != "" {
+		u, err := url.Parse(m.Link)
+		secure := err == nil && (u.Scheme == "https" || u.Scheme == "http" && l.p.dev)
+		if !secure || u.Host == "" || u.User != nil || strings.Contains(m.Link, "#") {
+			l.errorf("identity.mail.link", "write https://, a host and a path, without a fragment", "%s is not a page that mails can point to", quote(m.Link))
+		}
+	}
+	// serve --dev has a folder for mails.
+	if needs := l.p.KeepsAccounts() && (id.VerifyEmail || id.Registration == "invite"); needs && !l.p.dev && m.SMTP == "" && m.Folder == "" {
+		l.errorf("identity.registration", "set identity.mail.smtp, or for development identity.mail.folder",
+			"accounts need mail, to prove their address or to be invited, and there is no way to send it")
 	}
 }
 

@@ -90,6 +90,8 @@ func scalarSchema(v reflect.Value, f field) object {
 		s["pattern"] = `^[0-9]{4}-[0-9]{2}-[0-9]{2}$`
 	case t == prefixType:
 		s["pattern"] = `^[0-9A-Fa-f:.]+(/[0-9]+)?$`
+	case t == openingType:
+		s["type"] = []string{"string", "integer"}
 	case t.Kind() == reflect.Bool:
 		s["type"] = "boolean"
 	case t.Kind() == reflect.Int:

@@ -78,7 +78,7 @@ func (l *loader) secretsFrom(env variables) {
 			take(env.from[s.env()], value, nil)
 		}
 		if file, ok := env.values[s.env()+"_FILE"]; ok {
-			value, err := readSecret(file, 0o077)
+			value, err := readSecret(file, env.forbidden(file))
 			if errors.Is(err, fs.ErrNotExist) {
 				err = &misfit{"there is no file " + file, "name a file that is there"}
 			}
@@ -86,7 +86,7 @@ func (l *loader) secretsFrom(env variables) {
 		}
 		if folder := env.values["CREDENTIALS_DIRECTORY"]; folder != "" {
 			file := filepath.Join(folder, s.name)
-			value, err := readSecret(file, 0o037) // systemd makes them 0400, or 0440 for its access list
+			value, err := readSecret(file, env.forbidden(file))
 			take(file, value, err)
 		}
 		if l.p.folder == "" {
@@ -96,6 +96,15 @@ func (l *loader) secretsFrom(env variables) {
 		value, err := readSecret(file, 0o077)
 		take(file, value, err)
 	}
+}
+
+// forbidden are the bits that a secret's file must not have. systemd makes its
+// credentials 0400, or 0440 where an access list lets the service in.
+func (v variables) forbidden(file string) fs.FileMode {
+	if folder := v.values["CREDENTIALS_DIRECTORY"]; folder != "" && filepath.Dir(file) == filepath.Clean(folder) {
+		return 0o037
+	}
+	return 0o077
 }
 
 // readSecret reads a file that nobody else may: none of the mode's bits in
@@ -145,7 +154,11 @@ func isPlaceholder(s string) bool {
 
 // judge refuses a secret that guards nothing. Its messages never quote it.
 func (s secretField) judge(value string) error {
-	hint := "make one: `head -c 32 /dev/urandom | base64`"
+	hint, least, letters := "make one: `head -c 32 /dev/urandom | base64`", 32, 8
+	if s.bytes == 0 {
+		// A password at another server, whose rules are its own.
+		hint, least, letters = "set another at the server that it is for; `head -c 32 /dev/urandom | base64` makes one", 8, 2
+	}
 	switch {
 	case strings.TrimSpace(value) != value:
 		return &misfit{"the secret begins or ends with a blank", "write it on one line, with nothing around it"}
@@ -162,14 +175,14 @@ func (s secretField) judge(value string) error {
 			return &misfit{fmt.Sprintf("the secret holds %d bytes, and %d are wanted", len(raw), s.bytes), hint}
 		}
 	}
-	if len(raw) < 32 {
-		return &misfit{fmt.Sprintf("the secret has %d bytes: that is too short, 32 are wanted", len(raw)), hint}
+	if len(raw) < least {
+		return &misfit{fmt.Sprintf("the secret has %d bytes: that is too short, %d are wanted", len(raw), least), hint}
 	}
 	distinct := map[byte]bool{}
 	for _, b := range raw {
 		distinct[b] = true
 	}
-	if len(distinct) < 8 || isPlaceholder(string(raw)) {
+	if len(distinct) < letters || isPlaceholder(string(raw)) {
 		return &misfit{"the secret is a placeholder", hint}
 	}
 	return nil

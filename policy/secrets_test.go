@@ -50,6 +50,11 @@ func TestSecretsAreFound(t *testing.T) {
 			write(t, s.credential, keyA, 0o440)
 			return []string{"CREDENTIALS_DIRECTORY=" + filepath.Dir(s.credential)}
 		},
+		"credential of systemd, named by its file": func(s secretPlaces) []string {
+			file := filepath.Join(filepath.Dir(s.credential), "any_name")
+			write(t, file, keyA, 0o440)
+			return []string{"CREDENTIALS_DIRECTORY=" + filepath.Dir(s.credential), "RINGWALL_IDENTITY_TOKEN_KEY_FILE=" + file}
+		},
 		"beside the policy": func(s secretPlaces) []string {
 			write(t, s.beside, keyA+"\r\n", 0o400)
 			return nil
@@ -218,5 +223,22 @@ func TestSecretIsRedacted(t *testing.T) {
 	}
 	if secret.Reveal() != canary || (policy.Secret{}).Reveal() != "" || (policy.Secret{}).Set() {
 		t.Error("Reveal does not give the value back")
+	}
+}
+
+// TestPasswordsOfOtherServers: their length is not ours to choose.
+func TestPasswordsOfOtherServers(t *testing.T) {
+	for value, want := range map[string]string{
+		"abcd efgh ijkl mnop": "", "x7Kq29vB": "", "hunter2": "7 bytes", "changeme123": "placeholder", "aaaaaaaaaa": "placeholder",
+	} {
+		for _, name := range []string{"STORE_PASSWORD", "SMTP_PASSWORD"} {
+			_, err := newSecretPlaces(t).load("RINGWALL_" + name + "=" + value)
+			switch {
+			case want == "" && err != nil:
+				t.Errorf("%s=%s: %v", name, value, err)
+			case want != "" && (err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), value)):
+				t.Errorf("%s=%s: got %v, want %q", name, value, err, want)
+			}
+		}
 	}
 }

@@ -39,6 +39,7 @@ func (w *shower) table(indent, path string, v reflect.Value, entry bool) {
 		fv, here := v.Field(f.index), child(path, f.key)
 		switch {
 		case entry && fv.IsZero():
+		case fv.Type() == dateType && fv.IsZero(): // no day
 		case isLeaf(fv.Type()):
 			w.line(indent, here, "%s: %s", f.key, leafYAML(fv))
 		case fv.Kind() == reflect.Struct:

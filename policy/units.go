@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"net/netip"
 	"strconv"
@@ -22,6 +23,15 @@ var durationUnits = []struct {
 }{{"d", day}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}}
 
 const durationHint = "durations are written 30s, 15m, 1h30m or 30d"
+
+// ParseDuration reads a duration as policies write it: 30s, 15m, 1h30m or 30d.
+func ParseDuration(s string) (time.Duration, error) {
+	d, err := parseDuration(s)
+	if m, ok := err.(*misfit); ok {
+		err = fmt.Errorf("%s: %s", m.reason, m.hint)
+	}
+	return d, err
+}
 
 // parseDuration reads whole days, hours, minutes and seconds, each at most
 // once and in that order.
@@ -163,16 +173,16 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	}
 	if p.Addr().Is4In6() {
 		if p.Bits() < 96 {
-			return netip.Prefix{}, &misfit{quote(s) + " holds all of IPv4: it trusts everybody", "name the proxy's own addresses"}
+			return netip.Prefix{}, &misfit{quote(s) + " holds all of IPv4: it is everybody", "name the addresses that you mean: a proxy's, an office's, your own"}
 		}
 		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 	}
 	if least := map[bool]int{true: 8, false: 7}[p.Addr().Is4()]; p.Bits() < least {
-		reason := " is too wide to be one's own proxies"
+		reason := " is too wide to be one's own"
 		if p.Bits() == 0 {
-			reason = " trusts everybody: any client could forge its address"
+			reason = " is everybody"
 		}
-		return netip.Prefix{}, &misfit{quote(s) + reason, "name the proxy's own addresses"}
+		return netip.Prefix{}, &misfit{quote(s) + reason, "name the addresses that you mean: a proxy's, an office's, your own"}
 	}
 	if p != p.Masked() {
 		return netip.Prefix{}, &misfit{quote(s) + " has bits outside its prefix", "write " + p.Masked().String()}

@@ -60,7 +60,7 @@ func TestTrustedProxies(t *testing.T) {
 func TestTrapTrustingEverybody(t *testing.T) {
 	for _, s := range []string{"0.0.0.0/0", "::/0", "::ffff:0.0.0.0/96", "::ffff:0:0/90", "128.0.0.0/1"} {
 		_, err := policy.Parse("", []byte("site: a.example.com\nedge: {trusted_proxies: [\""+s+"\"]}\n"), alone())
-		if err == nil || !strings.Contains(err.Error(), "name the proxy's own addresses") {
+		if err == nil || !strings.Contains(err.Error(), "name the addresses that you mean") {
 			t.Errorf("%s: %v", s, err)
 		}
 	}
