@@ -1,0 +1,3 @@
+package pgstore
+
+var Config = config

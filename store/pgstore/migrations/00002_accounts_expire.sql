@@ -1,0 +1,3 @@
+-- +goose Up
+ALTER TABLE accounts ADD COLUMN expires bigint; -- of an address that nobody has proved
+CREATE INDEX accounts_expires ON accounts (expires) WHERE expires IS NOT NULL;
