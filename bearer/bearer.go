@@ -24,14 +24,16 @@ type Caller struct {
 // bytes, of at most MaxToken, and must be safe for concurrent use. The caller
 // it returns is shared and must not change.
 //
-// It returns ErrExpired for a good token past its time, ErrUnavailable when it
-// cannot tell (either may be wrapped), and any other error for a token that is
-// not good. Errors are for the log and must not hold the token.
+// It returns ErrExpired for a good token past its time, ErrRevoked for one whose
+// session has ended or whose key was revoked, ErrUnavailable when it cannot tell
+// (each may be wrapped), and any other error for a token that is not good. Errors are for the log and
+// must not hold the token.
 type Verifier interface {
 	Verify(ctx context.Context, token string) (*Caller, error)
 }
 
 var (
 	ErrExpired     = errors.New("the token has expired")
+	ErrRevoked     = errors.New("the token was revoked")
 	ErrUnavailable = errors.New("tokens cannot be verified at the moment")
 )

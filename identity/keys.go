@@ -1,7 +1,3 @@
-// Package identity knows who calls: it makes and verifies access tokens.
-//
-// An access token is a JWT as RFC 9068 profiles it, signed with Ed25519 and
-// nothing else. Who holds the public keys (JWKS) can verify it.
 package identity
 
 import (
@@ -21,35 +17,53 @@ import (
 // issuer (RFC 9068, 2.1).
 const tokenType = "at+jwt"
 
-// Keys is a set of signing keys: one that signs, and those that signed before
-// it and still verify. It is immutable and safe for concurrent use.
+// Keys is a set of signing keys: one that signs, and others that only verify.
+// It is immutable and safe for concurrent use. No print of it shows a key.
 type Keys struct {
 	private ed25519.PrivateKey
 	kid     string // of private
 	public  map[string]ed25519.PublicKey
+	revoked map[string]ed25519.PublicKey // tell a token that was good from a forged one; make none good
 	jwks    []byte
 }
 
+// A KeySource gives the keys as they are now. Keys are a source that never
+// changes, a KeyRing is one that does. It is asked for every token and must be
+// safe for concurrent use.
+type KeySource interface{ Keys() *Keys }
+
+// Keys returns k.
+func (k *Keys) Keys() *Keys { return k }
+
 // NewKeys makes a set of Ed25519 keys from their seeds of 32 bytes. current
-// signs; previous only verify, until the tokens they signed have ended. To
-// revoke a key at once, leave it out.
+// signs; previous only verify, until the tokens they signed have ended. A
+// KeyRing does this and keeps them.
 func NewKeys(current []byte, previous ...[]byte) (*Keys, error) {
-	k := &Keys{public: map[string]ed25519.PublicKey{}}
-	var set struct {
-		Keys []jwk `json:"keys"`
-	}
+	var private ed25519.PrivateKey
+	var others []ed25519.PublicKey
 	for i, seed := range append([][]byte{current}, previous...) {
 		if len(seed) != ed25519.SeedSize {
 			return nil, fmt.Errorf("make identity keys: seed %d has %d bytes, want %d random bytes", i, len(seed), ed25519.SeedSize)
 		}
-		private := ed25519.NewKeyFromSeed(seed)
-		public := private.Public().(ed25519.PublicKey)
+		if key := ed25519.NewKeyFromSeed(seed); i == 0 {
+			private = key
+		} else {
+			others = append(others, publicOf(key))
+		}
+	}
+	return newKeys(private, others...)
+}
+
+// newKeys makes the set of the key that signs and those that only verify.
+func newKeys(private ed25519.PrivateKey, others ...ed25519.PublicKey) (*Keys, error) {
+	k := &Keys{private: private, kid: Thumbprint(publicOf(private)), public: map[string]ed25519.PublicKey{}}
+	var set struct {
+		Keys []jwk `json:"keys"`
+	}
+	for i, public := range append([]ed25519.PublicKey{publicOf(private)}, others...) {
 		kid := Thumbprint(public)
 		if k.public[kid] != nil {
-			return nil, fmt.Errorf("make identity keys: seed %d stands twice", i)
-		}
-		if i == 0 {
-			k.private, k.kid = private, kid
+			return nil, fmt.Errorf("make identity keys: key %d stands twice", i)
 		}
 		k.public[kid] = public
 		set.Keys = append(set.Keys, jwk{Kty: "OKP", Crv: "Ed25519", X: base64.RawURLEncoding.EncodeToString(public),
@@ -60,6 +74,13 @@ func NewKeys(current []byte, previous ...[]byte) (*Keys, error) {
 		return nil, fmt.Errorf("make identity keys: %w", err)
 	}
 	return k, nil
+}
+
+func publicOf(key ed25519.PrivateKey) ed25519.PublicKey { return key.Public().(ed25519.PublicKey) }
+
+// Format keeps the private key out of every print.
+func (k Keys) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "identity keys: %s signs, %d verify", k.kid, len(k.public))
 }
 
 // jwk is a public key of RFC 8037, 2.
@@ -130,8 +151,13 @@ func (c *tokenClaims) Validate() error {
 }
 
 // Mint signs an access token that ends after ttl. It refuses claims that
-// Verify would refuse.
+// Verify would refuse. A token of more than MaxLifetime may outlive its key, and
+// what a Verifier remembers of the end of its session.
 func (k *Keys) Mint(c Claims, ttl time.Duration) (string, error) {
+	return k.sign(tokenType, c, ttl)
+}
+
+func (k *Keys) sign(typ string, c Claims, ttl time.Duration) (string, error) {
 	if c.IssuedAt.IsZero() {
 		c.IssuedAt = time.Now()
 	}
@@ -149,7 +175,7 @@ func (k *Keys) Mint(c Claims, ttl time.Duration) (string, error) {
 		return "", fmt.Errorf("mint a token: %w", err)
 	}
 	t := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims)
-	t.Header["typ"], t.Header["kid"] = tokenType, k.kid
+	t.Header["typ"], t.Header["kid"] = typ, k.kid
 	s, err := t.SignedString(k.private)
 	if err != nil {
 		return "", fmt.Errorf("mint a token: %w", err)

@@ -1,0 +1,87 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/check/probe"
+	"github.com/ringwall/ringwall/policy"
+)
+
+// A Control is one promise of the service and how the wire proves it. The
+// promises are kept by the parts of this package together, and none has a switch:
+// a waiver says of one that its proof is not asked for, such as where another
+// program signs people in, and the service keeps it all the same.
+type Control struct {
+	check.Meta
+
+	// Verify proves the control from outside, with the account of the probe.
+	Verify func(context.Context, *policy.Policy, *probe.Client) check.Finding
+
+	// Inside says how to see the control on the server, for those that no
+	// answer can ever show. There is then no Verify.
+	Inside string
+}
+
+// Controls lists what is proved of accounts, in the order of the proofs. Those
+// that use up the attempts of an address come last.
+func Controls() []Control {
+	return []Control{
+		keySet,
+		signIn,
+		refreshRotation,
+		refreshTheft,
+		signOut,
+		administration,
+		accountErrors,
+		passwordStrength,
+		registration,
+		unknownAccount,
+		signInDelay,
+		passwordStorage,
+		auditChain,
+	}
+}
+
+// Checks binds the proofs to a target. There are none while registration is
+// off: the target then keeps no accounts. Waived ones answer Waived.
+func Checks(p *policy.Policy, c *probe.Client, now time.Time) []check.Check {
+	if p.Identity.Registration == "off" {
+		return nil
+	}
+	var out []check.Check
+	for _, ctl := range Controls() {
+		chk := check.Check{Meta: ctl.Meta, Inside: ctl.Inside}
+		if ctl.Verify != nil {
+			chk.Verify = func(ctx context.Context) check.Finding {
+				own, _ := c.Fresh() // attempts of one proof must not delay the next
+				return ctl.Verify(ctx, p, own)
+			}
+		}
+		if w, ok := p.Waived(ctl.ID); ok {
+			chk.Inside = ""
+			chk.Verify = func(context.Context) check.Finding {
+				return check.OffUntil(w.Until, w.Reason, w.Control, w.Expired(now))
+			}
+		}
+		out = append(out, chk)
+	}
+	return out
+}
+
+// CheckWaivers finds waivers of controls of accounts that there are not.
+func CheckWaivers(p *policy.Policy) error {
+	var errs []error
+	for i, w := range p.Waivers {
+		known := func(c Control) bool { return c.ID == w.Control }
+		if strings.HasPrefix(w.Control, "identity/") && !slices.ContainsFunc(Controls(), known) {
+			errs = append(errs, p.Errorf(fmt.Sprintf("waivers[%d].control", i), "docs/controls.md lists the controls", "no control is called %q", w.Control))
+		}
+	}
+	return errors.Join(errs...)
+}
