@@ -225,6 +225,19 @@ func TestLogLevelsAndNames(t *testing.T) {
 	}
 }
 
+func TestLevels(t *testing.T) {
+	for kind, want := range map[audit.Kind]string{
+		audit.SignedIn: "INFO", audit.TokenRefreshed: "INFO", audit.RolesChanged: "INFO", audit.AuditAnchored: "INFO",
+		audit.TokenReused: "WARN", audit.AttemptDelayed: "WARN", audit.StoreRestored: "WARN",
+		audit.StoreFailed: "ERROR", audit.MailFailed: "ERROR", audit.AuditBroken: "ERROR", audit.AuditLost: "ERROR",
+	} {
+		lines, _ := logged(t, func(l *slog.Logger) { audit.NewLog(l).Record(audit.Event{Kind: kind}) })
+		if lines[0]["level"] != want {
+			t.Errorf("%s has the level %v, want %s", kind, lines[0]["level"], want)
+		}
+	}
+}
+
 type recorder []audit.Event
 
 func (r *recorder) Record(e audit.Event) { *r = append(*r, e) }

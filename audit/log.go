@@ -19,7 +19,7 @@ func (l logSink) Record(e Event) {
 	if !h.Enabled(context.Background(), level) {
 		return
 	}
-	var a [14]slog.Attr
+	var a [15]slog.Attr
 	attrs := append(a[:0], slog.String("event.name", string(e.Kind)))
 	add := func(key, v string) {
 		if v != "" {
@@ -40,6 +40,9 @@ func (l logSink) Record(e Event) {
 	if e.Status != 0 {
 		attrs = append(attrs, slog.Int("http.response.status_code", e.Status))
 	}
+	if e.Elsewhere {
+		attrs = append(attrs, slog.Bool("ringwall.elsewhere", true))
+	}
 	add("ringwall.detail", e.Detail)
 	r := slog.NewRecord(e.Time, level, "security event", 0)
 	r.AddAttrs(attrs...)
@@ -48,9 +51,11 @@ func (l logSink) Record(e Event) {
 
 func (k Kind) level() slog.Level {
 	switch k {
-	case AuthExpired, PolicyLoaded, ServerStarted, ServerStopped:
+	case AuthExpired, UpstreamUp, PolicyLoaded, ServerStarted, ServerStopped, AccountCreated, AccountVerified, AccountDeleted, AccountLocked, AccountUnlocked,
+		RolesChanged, InviteCreated, InviteWithdrawn, PasswordChanged, PasswordReset, ResetRequested, SignedIn, SignedOut, TokenRefreshed, KeyRotated, KeyRevoked,
+		StoreMoved, AuditSummarised, AuditAnchored, AuditPruned, TrafficCalmed, CertificateLoaded, CertificateObtained, BanEnded, BanRemoved, BanSpared:
 		return slog.LevelInfo
-	case HandlerPanicked, UpstreamFailed, PolicyKept:
+	case HandlerPanicked, UpstreamFailed, UpstreamDown, PolicyKept, StoreFailed, MailFailed, NoticeFailed, AuditLost, AuditBroken, CertificateKept, CertificateFailed, BanFailed:
 		return slog.LevelError
 	}
 	return slog.LevelWarn

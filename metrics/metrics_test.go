@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/ringwall/ringwall/app"
+	"github.com/ringwall/ringwall/limit"
 	"github.com/ringwall/ringwall/metrics"
 	"github.com/ringwall/ringwall/policy"
 )
@@ -29,8 +30,11 @@ func TestHandler(t *testing.T) {
 	s.Responses[0], s.Responses[2], s.Responses[4] = 1, 3, 1
 	s.Durations.Sum = 1500 * time.Millisecond
 	s.Durations.Counts[0], s.Durations.Counts[2], s.Durations.Counts[len(app.DurationBounds)] = 2, 2, 1
+	s.Limiter = &limit.Stats{Buckets: 11, Places: 100, Bytes: 4096, Evictions: 5, Freed: 1}
+	s.Bans = &app.Bans{Active: 2, Dropped: 9, Evicted: 1}
 	got := page(t, metrics.Handler(func() app.Stats { return s }))
 	for _, want := range []string{
+		"ringwall_bans 2\n", "ringwall_bans_dropped_total 9\n", "ringwall_bans_evicted_total 1\n",
 		"ringwall_requests_total 7\n",
 		"ringwall_requests_in_flight 2\n",
 		`ringwall_denials_total{control="app/rate"} 3` + "\n",
@@ -44,6 +48,8 @@ func TestHandler(t *testing.T) {
 		`ringwall_request_duration_seconds_bucket{le="+Inf"} 5` + "\n",
 		"ringwall_request_duration_seconds_sum 1.5\n",
 		"ringwall_request_duration_seconds_count 5\n",
+		"ringwall_limiter_buckets 11\n", "ringwall_limiter_places 100\n", "ringwall_limiter_bytes 4096\n",
+		"ringwall_limiter_evictions_total 5\n", "ringwall_limiter_freed_total 1\n",
 		"go_goroutines ", "process_cpu_seconds_total ",
 	} {
 		if !strings.Contains(got, want) {
@@ -73,6 +79,9 @@ func TestPageIsWellFormed(t *testing.T) {
 		if !strings.Contains(got, `ringwall_denials_total{control="`+c.ID+`"}`) {
 			t.Errorf("no counter of %s", c.ID)
 		}
+	}
+	if strings.Contains(got, "ringwall_limiter_places 0\n") || !strings.Contains(got, "ringwall_limiter_places ") {
+		t.Error("the ring's limiter is not shown")
 	}
 	if !strings.Contains(got, "ringwall_requests_total 1\n") || !strings.Contains(got, "ringwall_request_duration_seconds_count 1\n") {
 		t.Errorf("the request was not counted: %s", got)
