@@ -20,7 +20,7 @@ var accessLog = Control{
 		ID:    "app/access-log",
 		Title: "Every request leaves one structured line without secrets",
 		Why:   "Without a trace of each request an attack is neither seen nor understood afterwards.",
-		Ref:   "OWASP API8 2023, CWE-778, CWE-532; OpenTelemetry HTTP conventions; blueprint A8",
+		Ref:   "OWASP API8 2023, CWE-778, CWE-532; OpenTelemetry HTTP conventions; ASVS 5.0 V16.2.5, V16.3.1, V16.4.1; blueprint A8, checklist 10",
 	},
 	Done: func(x *Exchange) {
 		h := x.ring.deps.Log.Handler()
@@ -71,7 +71,7 @@ func (x *Exchange) logged(a []slog.Attr) []slog.Attr {
 	if x.ID != "" {
 		a = append(a, slog.String("ringwall.request_id", x.ID))
 	}
-	if x.denied != nil {
+	if x.denied != nil && x.denied.Control != "" {
 		a = append(a, slog.String("ringwall.control", x.denied.Control))
 	}
 	if !x.returned {

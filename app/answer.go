@@ -35,12 +35,14 @@ type Answer struct {
 	varies  [4]string // vary's room
 	state   state
 
-	armed bool // app/timeout may answer: own, more, vary and w are guarded by mu until the answer begins
-	http1 bool // the client speaks HTTP/1, by app/timeout
-	mu    sync.Mutex
-	timer *time.Timer
+	armed  bool // app/timeout may answer: own, more, vary and w are guarded by mu until the answer begins
+	http1  bool // the client speaks HTTP/1, by app/timeout
+	duplex bool // the handler reads while it writes
+	mu     sync.Mutex
+	timer  *time.Timer
 
 	problems bool  // app/problem is in force
+	proxied  bool  // the handler passes on what an upstream answers
 	replaced bool  // the body is the ring's; what the handler writes is dropped
 	hidden   int64 // bytes dropped so
 }
@@ -107,6 +109,12 @@ func (a *Answer) set(name string, value []string) {
 	a.more = append(a.more, field{name, value})
 }
 
+// has reports whether a control has set the header.
+func (a *Answer) has(name string) bool {
+	named := func(f field) bool { return f.name == name }
+	return slices.ContainsFunc(a.own[:a.nown], named) || slices.ContainsFunc(a.more, named)
+}
+
 // Vary adds a request header that the answer depends on (RFC 9110, 12.5.5).
 func (a *Answer) Vary(name string) {
 	a.lock()
@@ -147,7 +155,7 @@ func (a *Answer) WriteHeader(status int) {
 	if !a.begin() {
 		return
 	}
-	if a.problems && hides(status, a.h) {
+	if a.problems && hides(status, a.h, a.proxied) {
 		a.replace(status)
 		return
 	}
@@ -174,47 +182,13 @@ func (a *Answer) inform(status int) {
 	dst := a.w.Header()
 	before := maps.Clone(dst)
 	for name, v := range a.h {
-		if _, owned := a.x.ring.owned[name]; !owned {
+		if _, owned := a.x.ring.owned[http.CanonicalHeaderKey(name)]; !owned {
 			dst[name] = v
 		}
 	}
 	a.w.WriteHeader(status)
 	clear(dst)
 	maps.Copy(dst, before)
-}
-
-// commit writes the header: the handler's, without what the ring owns, then
-// the ring's static ones, then those of this answer.
-func (a *Answer) commit(status int, from http.Header) {
-	a.Status = status
-	ring := a.x.ring
-	dst := a.w.Header()
-	for name, v := range from {
-		if _, owned := ring.owned[name]; !owned {
-			dst[name] = v
-		}
-	}
-	for i := range ring.static {
-		dst[ring.static[i].name] = ring.static[i].value
-	}
-	for i := range a.nown {
-		dst[a.own[i].name] = a.own[i].value
-	}
-	for i := range a.more {
-		dst[a.more[i].name] = a.more[i].value
-	}
-	if len(a.vary) > 0 {
-		if has := dst["Vary"]; len(has) > 0 {
-			// Clipped: the handler's slice must not be written into.
-			dst["Vary"] = append(slices.Clip(has), a.vary...)
-		} else {
-			dst["Vary"] = slices.Clip(a.vary)
-		}
-	}
-	for _, f := range ring.finish {
-		f(a.x, dst)
-	}
-	a.w.WriteHeader(status)
 }
 
 // body reports whether the handler's bytes go to the client now. It begins an
@@ -241,9 +215,7 @@ func (a *Answer) Write(p []byte) (int, error) {
 	} else if !pass {
 		return len(p), nil
 	}
-	n, err := a.w.Write(p)
-	a.Written += int64(n)
-	return n, err
+	return a.send(p)
 }
 
 // WriteString avoids the copy that io.WriteString would make.
@@ -252,6 +224,9 @@ func (a *Answer) WriteString(s string) (int, error) {
 		return 0, err
 	} else if !pass {
 		return len(s), nil
+	}
+	if a.bodyEnds(len(s)) {
+		defer a.x.sent.free()
 	}
 	n, err := io.WriteString(a.w, s)
 	a.Written += int64(n)
@@ -286,6 +261,9 @@ func (a *Answer) ReadFrom(src io.Reader) (n int64, err error) {
 		a.hidden += m
 		return n + m, err
 	}
+	if a.x.sent.unread() {
+		_ = a.flush() // once the header is out, nothing waits for the body
+	}
 	m, err = io.Copy(a.w, src)
 	a.Written += m
 	return n + m, err
@@ -297,7 +275,7 @@ func (a *Answer) FlushError() error {
 	if _, err := a.body(0); err != nil {
 		return err
 	}
-	return http.NewResponseController(a.w).Flush()
+	return a.flush()
 }
 
 // Flush is FlushError for callers that assert http.Flusher.
@@ -324,7 +302,9 @@ func (a *Answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // EnableFullDuplex and the deadlines are net/http's, until app/timeout has
 // answered: then they belong to it.
 func (a *Answer) EnableFullDuplex() error {
-	return a.control(func(c *http.ResponseController) error { return c.EnableFullDuplex() })
+	err := a.control(func(c *http.ResponseController) error { return c.EnableFullDuplex() })
+	a.duplex = err == nil
+	return err
 }
 
 // SetReadDeadline is described at EnableFullDuplex.
@@ -360,6 +340,9 @@ func (a *Answer) end(returned bool) {
 	}
 	if returned && !a.replaced {
 		a.trailers()
+	}
+	if a.x.sent.unread() && a.Status != http.StatusSwitchingProtocols {
+		a.x.sent.bound()
 	}
 }
 

@@ -37,19 +37,25 @@ func (nobody) Verify(context.Context, string) (*Caller, error) {
 // else that is not one good token is answered 401, on public routes too: who
 // sends a token means to be somebody, and must learn that it is not so. When
 // the verifier cannot tell, the answer is 503.
+//
+// A good token past its time, or whose session has ended, is 401 as well, but on
+// a route that anyone may call it counts as none, and the handler does not see
+// it: a client that sends its token with every request can then refresh it, or
+// sign in again. There is an event all the same, auth.expired, which is no sign
+// of an attack.
 var authentication = Control{
 	Meta: check.Meta{
 		ID:    "app/authentication",
 		Title: "Only a verified token makes a caller",
 		Why:   "A forged, altered or foreign token would otherwise be anybody's account.",
-		Ref:   "RFC 6750; RFC 9110, 11.6; blueprint A3",
+		Ref:   "RFC 6750; RFC 9110, 11.6; ASVS 5.0 V9.1.1, V9.1.2; OWASP API2 2023; blueprint A3, T6",
 	},
 	Wrap: func(_ *policy.Policy, deps Deps) (Middleware, error) {
 		return func(next Handler) Handler {
 			return func(x *Exchange) {
 				token, err := bearerToken(x.R.Header["Authorization"])
 				if err != nil {
-					x.refuseToken(err)
+					x.refuseToken(err, false)
 					return
 				}
 				if token != "" {
@@ -57,17 +63,25 @@ var authentication = Control{
 					if err == nil && caller == nil {
 						err = errors.New("the verifier knows no caller")
 					}
-					if err != nil {
-						x.refuseToken(err)
+					switch {
+					case err == nil:
+						x.know(caller)
+					case x.Route.Public && (errors.Is(err, bearer.ErrExpired) || errors.Is(err, bearer.ErrRevoked)):
+						delete(x.R.Header, "Authorization")
+						x.Event(audit.AuthExpired, audit.Failure, "app/authentication", 0, "on a route that anyone may call: the caller counts as nobody")
+					default:
+						x.refuseToken(err, strings.Count(token, ".") == 2) // RFC 7515, 7.1
 						return
 					}
-					x.know(caller)
 				}
 				next(x)
 			}
 		}, nil
 	},
-	Value: func(*policy.Policy, *Route) string {
+	Value: func(_ *policy.Policy, r *Route) string {
+		if r.Public {
+			return "Authorization: Bearer; an absent header, an expired token and one of an ended session are nobody, anything else is 401"
+		}
 		return "Authorization: Bearer; anything else but an absent header is 401"
 	},
 	Verify: verifyAuthentication,
@@ -104,7 +118,10 @@ var (
 	retrySoon = []string{"5"} // seconds
 )
 
-func (x *Exchange) refuseToken(err error) {
+// refuseToken answers a request whose credential does not verify. A forged token,
+// one in the form of a signed one, is told from others in the event: clients
+// with a mistake of their own send "undefined" and "null", and not that.
+func (x *Exchange) refuseToken(err error, signed bool) {
 	c := &x.ring.challenges
 	challenge, d := c.invalid, Denied{Control: "app/authentication", Kind: audit.AuthFailed,
 		Status: http.StatusUnauthorized, Detail: "The access token is not valid.", Err: err}
@@ -118,10 +135,14 @@ func (x *Exchange) refuseToken(err error) {
 		return
 	case errors.Is(err, bearer.ErrExpired):
 		challenge, d.Kind, d.Detail = c.expired, audit.AuthExpired, "The access token expired."
+	case errors.Is(err, bearer.ErrRevoked): // its owner has signed out elsewhere: no sign of an attack either
+		d.Kind = audit.AuthExpired
 	case errors.Is(err, errScheme):
 		challenge, d.Detail = c.none, "Only bearer tokens are accepted."
 	case errors.Is(err, errTwice):
 		challenge, d.Status, d.Detail = c.malformed, http.StatusBadRequest, "There is more than one Authorization header."
+	case signed:
+		d.Kind = audit.TokenForged
 	}
 	x.Answer.Set("Www-Authenticate", challenge)
 	x.Deny(d)

@@ -33,6 +33,8 @@ func (a authTokens) Verify(_ context.Context, token string) (*app.Caller, error)
 		return nil, nil
 	case "old":
 		return nil, fmt.Errorf("wrapped: %w", bearer.ErrExpired)
+	case "ended":
+		return nil, fmt.Errorf("wrapped: %w", bearer.ErrRevoked)
 	case "down":
 		return nil, fmt.Errorf("dial 10.0.0.9: %w", bearer.ErrUnavailable)
 	}
@@ -76,8 +78,11 @@ func TestAuthenticationHeader(t *testing.T) {
 		"lower case":              {[]string{"bearer alice"}, 200, "alice", "", ""},
 		"upper case, many blanks": {[]string{"BEARER   alice"}, 200, "alice", "", ""},
 		"bad token":               {[]string{"Bearer mallory"}, 401, "", "invalid_token", audit.AuthFailed},
+		"a signed form":           {[]string{"Bearer eyJhbGciOiJub25lIn0.e30."}, 401, "", "invalid_token", audit.TokenForged},
+		"undefined":               {[]string{"Bearer undefined"}, 401, "", "invalid_token", audit.AuthFailed},
 		"known to nobody":         {[]string{"Bearer nobody"}, 401, "", "invalid_token", audit.AuthFailed},
 		"expired":                 {[]string{"Bearer old"}, 401, "", "invalid_token", audit.AuthExpired},
+		"of an ended session":     {[]string{"Bearer ended"}, 401, "", "invalid_token", audit.AuthExpired},
 		"no token":                {[]string{"Bearer"}, 401, "", "invalid_token", audit.AuthFailed},
 		"two tokens":              {[]string{"Bearer alice alice"}, 401, "", "invalid_token", audit.AuthFailed},
 		"comma":                   {[]string{"Bearer alice,Bearer root"}, 401, "", "invalid_token", audit.AuthFailed},
@@ -103,16 +108,19 @@ func TestAuthenticationHeader(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				want, wantError := tt.status, tt.error
+				want, wantError, who := tt.status, tt.error, tt.who
 				if tt.who == "-" && path == "/x" {
 					want, wantError = 401, "-" // by app/authorization
 				}
-				if res.StatusCode != want || want == 200 && body != tt.who {
+				if tt.kind == audit.AuthExpired && path == "/public/x" {
+					want, wantError, who = 200, "", "-" // nobody, so that it can be refreshed
+				}
+				if res.StatusCode != want || want == 200 && body != who {
 					t.Errorf("got %d %q, want %d", res.StatusCode, body, want)
 				}
 				authChallenge(t, res, wantError)
 				var kinds []string
-				for _, k := range []audit.Kind{audit.AuthFailed, audit.AuthExpired, audit.AccessDenied} {
+				for _, k := range []audit.Kind{audit.AuthFailed, audit.TokenForged, audit.AuthExpired, audit.AccessDenied} {
 					for range s.events.of(k) {
 						kinds = append(kinds, string(k))
 					}
@@ -131,6 +139,37 @@ func TestAuthenticationHeader(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// TRAPS: 401s of an expired token counted as an attack. A client that sends its
+// token always is nobody where anyone may call, to the handler too, and must
+// learn elsewhere that it has expired.
+func TestTrapExpiredTokenOnPublicRoute(t *testing.T) {
+	s := answerStart(t, authPolicy(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, r.Header.Get("Authorization"))
+		authWho(w, r)
+	}), app.Deps{Verifier: authTokens{}}, false)
+	for _, tt := range []struct {
+		path, token, body string
+		status, events    int
+	}{
+		{"/public/refresh", "old", "-", 200, 1},
+		{"/public/refresh", "ended", "-", 200, 1},
+		{"/public/refresh", "mallory", "", 401, 0},
+		{"/public/refresh", "down", "", 503, 0},
+		{"/admin/", "old", "", 401, 1},
+		{"/admin/", "ended", "", 401, 1},
+		{"/nowhere", "old", "", 401, 1},
+	} {
+		before := len(s.events.of(audit.AuthExpired))
+		res, body, err := s.do(t, "POST", tt.path, nil, "Authorization", "Bearer "+tt.token)
+		if err != nil || res.StatusCode != tt.status || tt.status == 200 && body != tt.body {
+			t.Errorf("%s on %s: got %v %q, %v", tt.token, tt.path, res, body, err)
+		}
+		if n := len(s.events.of(audit.AuthExpired)) - before; n != tt.events {
+			t.Errorf("%s on %s: %d events of an expiry, want %d", tt.token, tt.path, n, tt.events)
 		}
 	}
 }
@@ -235,7 +274,7 @@ func FuzzAuthorization(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, s := range []string{"Bearer alice", "bearer  a.b-c_d~e+f/g==", "Basic x", "Bearer ", "Bearer a b", "\tBearer x"} {
+	for _, s := range []string{"Bearer alice", "bearer  a.b-c_d~e+f/g==", "Basic x", "Bearer ", "Bearer a b", "\tBearer x", "Bearer old"} {
 		f.Add(s)
 	}
 	b64token := regexp.MustCompile(`^[A-Za-z0-9._~+/-]+=*$`) // RFC 6750, 2.1
@@ -251,7 +290,7 @@ func FuzzAuthorization(f *testing.F) {
 		if rec.Code == 429 {
 			t.Skip("the rate limit is spent")
 		}
-		anonymous := strings.Trim(value, " \t") == ""
+		anonymous := strings.Trim(value, " \t") == "" || len(seen) == 1 && seen[0] == "old"
 		if ok := rec.Code == 200; ok != (anonymous || len(seen) == 1 && (seen[0] == "alice" || seen[0] == "root")) {
 			t.Fatalf("%q: got %d, the verifier was shown %q", value, rec.Code, seen)
 		}

@@ -23,7 +23,7 @@ var authorization = Control{
 		ID:    "app/authorization",
 		Title: "Each route is open to those the policy names, and to nobody else",
 		Why:   "A route that forgets to ask who calls gives everybody's data to anybody.",
-		Ref:   "RFC 9110, 15.5.2 and 15.5.4; OWASP API1 and API5 2023; blueprint A4",
+		Ref:   "RFC 9110, 15.5.2 and 15.5.4; OWASP API1 and API5 2023; ASVS 5.0 V8.2.1, V8.3.1; blueprint A4, T6",
 	},
 	Wrap: func(*policy.Policy, Deps) (Middleware, error) {
 		return func(next Handler) Handler {
@@ -71,6 +71,14 @@ func Require(h http.Handler, allow ...string) http.Handler {
 			x.notAdmitted(allow)
 		}
 	})
+}
+
+// builtinPaths are built-in paths that answer a GET of whom they admit.
+func builtinPaths(p *policy.Policy) []string {
+	if !p.KeepsAccounts() {
+		return nil
+	}
+	return []string{"/api/me", "/api/admin/users"}
 }
 
 // admits is Route.Admits for a list that is not compiled.
@@ -127,7 +135,7 @@ func verifyAuthorization(ctx context.Context, p *policy.Policy, c *probe.Client)
 	}
 	var stopped, passed, byRole int
 	var needRole, unclear string
-	for _, path := range probePaths(p) {
+	for _, path := range slices.Concat(probePaths(p), builtinPaths(p)) {
 		route, _, _ := rs.match(http.MethodGet, path)
 		if !route.Public && !route.signedIn {
 			needRole = path

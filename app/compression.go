@@ -35,7 +35,7 @@ var compression = Control{
 		ID:    "app/compression",
 		Title: "Answers are compressed, except those with secrets",
 		Why:   "Compression over a secret and an attacker's guess together reveals the secret by its length (BREACH).",
-		Ref:   "RFC 9110, 8.4 and 12.5.3; RFC 1952; CVE-2013-3587; blueprint A10",
+		Ref:   "RFC 9110, 8.4 and 12.5.3; RFC 1952; CVE-2013-3587; CWE-200; blueprint A10, T6",
 	},
 	Wrap: func(*policy.Policy, Deps) (Middleware, error) {
 		encoders := new(encoders)
@@ -182,7 +182,7 @@ func verifyCompression(ctx context.Context, p *policy.Policy, c *probe.Client) c
 	token := c.Token("")
 	gzipped := [][2]string{{"Accept-Encoding", "gzip"}}
 	signIn := 0 // paths that were seen uncompressed
-	for _, path := range p.App.Limits["auth"].Paths {
+	for _, path := range classPaths(p, "auth") {
 		if strings.Contains(path, "{") {
 			continue
 		}

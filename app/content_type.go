@@ -30,10 +30,12 @@ var contentType = Control{
 		ID:    "app/content-type",
 		Title: "Only listed media types are accepted",
 		Why:   "A body under an unexpected type is read by a parser that nobody checks, or sent by a foreign page without a preflight.",
-		Ref:   "RFC 9110, 8.3, 8.4 and 15.5.16; blueprint A5",
+		Ref:   "RFC 9110, 8.3, 8.4 and 15.5.16; ASVS 5.0 V2.2.1; OWASP API8 2023; blueprint A5, T4, checklist 5",
 	},
 	Wrap: func(p *policy.Policy, _ Deps) (Middleware, error) {
-		lists := make([]mediaList, len(p.App.Routes)+1) // by Route.Index + 1
+		builtin := p.Builtin()
+		all := slices.Concat(builtin, p.App.Routes)
+		lists := make([]mediaList, len(all)+1) // by Route.order
 		var errs []error
 		compile := func(i int, path string, types []string) {
 			l, err := compileMedia(types)
@@ -42,11 +44,11 @@ var contentType = Control{
 			}
 			lists[i] = l
 		}
-		compile(0, "app.content_types", p.App.ContentTypes)
-		for i, r := range p.App.Routes {
-			lists[i+1] = lists[0]
+		compile(len(all), "app.content_types", p.App.ContentTypes)
+		for i, r := range all {
+			lists[i] = lists[len(all)]
 			if len(r.ContentTypes) > 0 {
-				compile(i+1, fmt.Sprintf("app.routes[%d].content_types", i), r.ContentTypes)
+				compile(i, fmt.Sprintf("app.routes[%d].content_types", i-len(builtin)), r.ContentTypes)
 			}
 		}
 		return func(next Handler) Handler {
@@ -55,7 +57,7 @@ var contentType = Control{
 					next(x)
 					return
 				}
-				list := &lists[x.Route.Index+1]
+				list := &lists[x.Route.order]
 				if !uncoded(x.R.Header["Content-Encoding"]) {
 					x.Answer.Set("Accept-Encoding", identityCoding)
 					x.denyMedia("The body has a content coding; send it without.", "a content coding")
@@ -110,6 +112,8 @@ const (
 
 func kindOf(media string) mediaKind {
 	switch {
+	case strings.HasPrefix(media, "application/grpc"): // +json too: messages in frames
+		return mediaOther
 	case media == "application/json", media == "text/json", strings.HasSuffix(media, "+json"):
 		return mediaJSON
 	case media == "application/x-www-form-urlencoded":

@@ -25,6 +25,7 @@ var controls = []Control{
 	permissionsPolicy,
 	isolation,
 	legacyHeaders,
+	altSvc,
 	disclosure,
 
 	cors,

@@ -60,6 +60,7 @@ func listPolicy(t *testing.T) *policy.Policy {
 		t.Fatal(err)
 	}
 	p.App.Timeout = time.Second
+	p.Edge.HTTP3 = true // else nothing shows whether app/alt-svc is there
 	return p
 }
 
@@ -125,7 +126,7 @@ func listServer(t *testing.T, handler http.Handler, without ...string) *httptest
 	if err != nil {
 		t.Fatal(err)
 	}
-	ring, err := app.NewWithout(p, handler, app.Deps{Verifier: callers, Schema: schema}, without...)
+	ring, err := app.NewWithout(p, handler, app.Deps{Verifier: callers, Schema: schema, Builtin: http.NotFoundHandler()}, without...)
 	if err != nil {
 		t.Fatal(err)
 	}

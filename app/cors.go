@@ -34,7 +34,7 @@ var cors = Control{
 		ID:    "app/cors",
 		Title: "Only listed web origins may read answers",
 		Why:   "A careless Access-Control-Allow-Origin lets any page read a visitor's data with the visitor's credentials.",
-		Ref:   "Fetch standard, 3.3 (CORS protocol); blueprint A2, T5",
+		Ref:   "Fetch standard, 3.3 (CORS protocol); ASVS 5.0 V3.4.2; OWASP API8 2023; blueprint A2, T5, checklist 4",
 	},
 	// The last is a preflight answer of a withdrawn draft; it is here so that no
 	// upstream can open a private network with it.
@@ -159,6 +159,24 @@ func (c *corsRules) middleware(next Handler) Handler {
 		x.Answer.Set("Access-Control-Allow-Headers", c.allowHeader)
 		x.Answer.Set("Access-Control-Max-Age", c.maxAge)
 		x.Answer.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// readable lets a page of a listed origin read a refusal that came before this
+// control did, such as the 429 of the edge: else its script sees a network error,
+// and can neither wait for Retry-After nor say what is wrong. Preflights are not
+// helped: browsers take no refusal of one. The caller has claimed the answer.
+func (c *corsRules) readable(x *Exchange) {
+	a := &x.Answer
+	if len(x.R.Header["Origin"]) == 0 || x.method == http.MethodOptions || a.has("Access-Control-Allow-Origin") ||
+		senderOf(x, c.site, c.origins) != senderListed {
+		return
+	}
+	a.set("Access-Control-Allow-Origin", c.origins[x.R.Header["Origin"][0]])
+	a.set("Access-Control-Allow-Credentials", c.credentials)
+	a.set("Access-Control-Expose-Headers", c.expose)
+	if !slices.Contains(a.vary, "Origin") {
+		a.vary = append(a.vary, "Origin")
 	}
 }
 

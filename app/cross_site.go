@@ -20,7 +20,7 @@ var crossSite = Control{
 		ID:    "app/cross-site",
 		Title: "Other sites cannot act with a visitor's cookies",
 		Why:   "A page of another site can post a form to this one, and the browser adds the visitor's cookies (CSRF).",
-		Ref:   "Fetch Metadata; RFC 6454, 7; blueprint T10",
+		Ref:   "Fetch Metadata; RFC 6454, 7; ASVS 5.0 V3.5.1; CWE-352; blueprint A2, T10",
 	},
 	Wrap: func(p *policy.Policy, _ Deps) (Middleware, error) {
 		rules, err := compileCORS(p)

@@ -74,8 +74,7 @@ func (a *Answer) problem(h http.Header, p problem) {
 	a.replaced = true
 	a.commit(p.Status, h)
 	if a.x.method != http.MethodHead {
-		n, _ := a.w.Write(body)
-		a.Written += int64(n)
+		_, _ = a.send(body) // a client that is gone
 	}
 }
 

@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/ringwall/ringwall/check"
 	"github.com/ringwall/ringwall/check/probe"
@@ -15,18 +17,24 @@ var disclosure = Control{
 		ID:    "app/disclosure",
 		Title: "Answers do not name the software behind them",
 		Why:   "A product and its version tell a scanner which attacks to try.",
-		Ref:   "RFC 9110, 7.6.3 and 10.2.4; OWASP Secure Headers Project; blueprint A1, T7",
+		Ref:   "RFC 9110, 7.6.3 and 10.2.4; OWASP Secure Headers Project; ASVS 5.0 V13.4.6; OWASP API8 2023; blueprint A1, T7",
 	},
 	Owns:  disclosing,
 	Value: func(*policy.Policy, *Route) string { return "Server, X-Powered-By and their like are dropped" },
 	Verify: func(ctx context.Context, p *policy.Policy, c *probe.Client) check.Finding {
 		claims := make([]headerClaim, len(disclosing))
 		for i, name := range disclosing {
-			claims[i] = headerClaim{name, "no " + name, func(values []string) bool { return len(values) == 0 }}
+			claims[i] = headerClaim{name, "no " + name, func(values []string) bool {
+				return len(values) == 0 || name == "Server" && len(values) == 1 && slices.Contains(proxies, strings.ToLower(values[0]))
+			}}
 		}
 		return verifyHeaders(ctx, p, c, "put the app ring in front of the API, or drop the header there", claims...)
 	},
 }
+
+// proxies are what a proxy in front calls itself, without a version, because it
+// cannot be told not to. It says nothing of the software behind it.
+var proxies = []string{"nginx", "openresty", "caddy", "cloudflare", "cloudfront"}
 
 // disclosing are headers that say what made the answer. Via is among them: a
 // gateway may leave it out of answers (RFC 9110, 7.6.3), and it names the hosts

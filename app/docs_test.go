@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/ringwall/ringwall/app"
+	"github.com/ringwall/ringwall/edge"
+	"github.com/ringwall/ringwall/identity"
 	"github.com/ringwall/ringwall/policy"
 )
 
@@ -99,7 +101,23 @@ This page is generated from the code: ` + "`go test ./app -run Docs -update`" + 
 			b.WriteString("- Cannot be waived: other controls stand on it\n")
 		}
 	}
+	b.WriteString("\n# The edge\n\nWhat is enforced before the app ring sees a request, in the order in which a connection and its requests meet it.\n")
+	for _, c := range edge.Controls() {
+		fmt.Fprintf(&b, "\n<a id=%q></a>\n## %s\n\n**%s.** %s\n\n- Reference: %s\n", strings.ReplaceAll(c.ID, "/", "-"), c.ID, c.Title, c.Why, c.Ref)
+		if c.Inside != "" {
+			fmt.Fprintf(&b, "- Seen on the server only: %s\n", c.Inside)
+		}
+	}
+	b.WriteString("\n# Accounts\n\nWhat the accounts service promises, where `identity.registration` is not `off`. A waiver is of the proof alone: the service\nkeeps each promise all the same.\n")
+	for _, c := range identity.Controls() {
+		fmt.Fprintf(&b, "\n<a id=%q></a>\n## %s\n\n**%s.** %s\n\n- Reference: %s\n", strings.ReplaceAll(c.ID, "/", "-"), c.ID, c.Title, c.Why, c.Ref)
+		if c.Inside != "" {
+			fmt.Fprintf(&b, "- Seen on the server only: %s\n", c.Inside)
+		}
+	}
 	b.WriteString(`
+# Other types of problems
+
 <a id="edge-upstream"></a>
 ## edge/upstream
 

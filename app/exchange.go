@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
-	"sync/atomic"
 	"time"
 
 	"github.com/ringwall/ringwall/audit"
@@ -37,63 +36,12 @@ type Exchange struct {
 	denied   *Denied
 	body     []byte
 	hasBody  bool
+	sent     sentBody   // R.Body as it came
 	capped   cappedBody // R.Body with its cap, by app/body
 	media    mediaKind  // of the body, by app/content-type
 	scanned  bool       // the body is well-formed JSON, by app/json
 	id       [2]string  // ID as header values: the request's, the answer's
 	ctx      exchangeContext
-}
-
-// exchangeContext carries the Exchange to handlers without a further
-// allocation for each value, and is cancelled when app/timeout answers. It
-// becomes a real cancellable context only when somebody waits for it.
-type exchangeContext struct {
-	context.Context // net/http's
-	x               *Exchange
-	own             atomic.Pointer[cancellable]
-}
-
-type cancellable struct {
-	context.Context
-	cancel context.CancelCauseFunc
-}
-
-type exchangeKey struct{}
-
-func (c *exchangeContext) Value(key any) any {
-	if key == (exchangeKey{}) {
-		return c.x
-	}
-	if own := c.own.Load(); own != nil {
-		return own.Value(key)
-	}
-	return c.Context.Value(key)
-}
-
-func (c *exchangeContext) Done() <-chan struct{} {
-	if !c.x.Answer.armed {
-		return c.Context.Done()
-	}
-	return c.cancellable().Done()
-}
-
-func (c *exchangeContext) Err() error {
-	if own := c.own.Load(); own != nil {
-		return own.Err()
-	}
-	return c.Context.Err()
-}
-
-func (c *exchangeContext) cancellable() *cancellable {
-	if own := c.own.Load(); own != nil {
-		return own
-	}
-	ctx, cancel := context.WithCancelCause(c.Context)
-	if c.own.CompareAndSwap(nil, &cancellable{ctx, cancel}) {
-		return c.own.Load()
-	}
-	cancel(nil)
-	return c.own.Load()
 }
 
 // FromContext returns the exchange that a handler's request belongs to, or nil
@@ -144,7 +92,7 @@ func (x *Exchange) Event(kind audit.Kind, outcome audit.Outcome, control string,
 	e := audit.Event{
 		Time: x.ring.deps.Now(), Kind: kind, Outcome: outcome, Control: control,
 		Client: x.Client, RequestID: x.ID, Method: x.method, Path: x.Path,
-		Status: status, Detail: detail,
+		Status: status, Detail: detail, Elsewhere: x.elsewhere(),
 	}
 	if x.Route != nil {
 		e.Route = x.Route.Pattern
@@ -153,6 +101,25 @@ func (x *Exchange) Event(kind audit.Kind, outcome audit.Outcome, control string,
 		e.Subject, e.Session = x.Caller.Subject, x.Caller.Session
 	}
 	x.ring.deps.Audit.Record(e)
+}
+
+// elsewhere reports whether the request says of itself that a page of another
+// site had a browser send it. Browsers write both headers, pages cannot
+// (Fetch standard, "forbidden request-header"); Origin alone is there with a
+// WebSocket's handshake. Who is no browser can write them too: nothing may be
+// allowed because of them.
+func (x *Exchange) elsewhere() bool {
+	for _, v := range x.R.Header["Sec-Fetch-Site"] {
+		if v == "cross-site" || v == "same-site" {
+			return true
+		}
+	}
+	for _, v := range x.R.Header["Origin"] {
+		if o, ok := parseOrigin(v); !ok || !o.ours(x, x.ring.site) {
+			return true
+		}
+	}
+	return false
 }
 
 // Deny answers the request with a refusal: problem+json for the client, an
@@ -180,6 +147,9 @@ func (x *Exchange) refuse(d *Denied, answer bool) {
 		x.Event(d.Kind, audit.Failure, d.Control, d.Status, detail)
 	}
 	if answer {
+		if x.ring.cors != nil {
+			x.ring.cors.readable(x)
+		}
 		d.send(&x.Answer)
 	}
 }

@@ -31,7 +31,7 @@ var framing = Control{
 		ID:    "app/framing",
 		Title: "Nothing is read behind a request of doubtful length",
 		Why:   "A second request hidden in the body of a first one is answered to the next client of the connection.",
-		Ref:   "RFC 9112, 6.1 and 11.2; blueprint E4",
+		Ref:   "RFC 9112, 6.1 and 11.2; ASVS 5.0 V4.2.1; blueprint E4, T8, checklist 3",
 	},
 	Wrap: func(*policy.Policy, Deps) (Middleware, error) {
 		closes := []string{"close"}

@@ -233,7 +233,8 @@ func TestHeadersAreJudgedByParsing(t *testing.T) {
 		{"app/legacy-headers", "X-Download-Options", []string{"noopen"}, []string{"", "open"}},
 		{"app/legacy-headers", "X-Permitted-Cross-Domain-Policies", []string{"none"}, []string{"", "all", "master-only"}},
 		{"app/legacy-headers", "X-XSS-Protection", []string{"0", "0; mode=block"}, []string{"", "1", "1; mode=block"}},
-		{"app/disclosure", "Server", []string{""}, []string{"nginx", "nginx/1.27.0"}},
+		// nginx cannot be told to leave its name out, only its version.
+		{"app/disclosure", "Server", []string{"", "nginx"}, []string{"nginx/1.27.0", "nginx, gunicorn", "gunicorn"}},
 		{"app/disclosure", "X-Powered-By", []string{""}, []string{"Express"}},
 		{"app/disclosure", "Via", []string{""}, []string{"1.1 varnish (Varnish/6.0)"}},
 	} {
@@ -331,10 +332,14 @@ func headersAllocs(t *testing.T, p *policy.Policy, r *http.Request, without ...s
 // without: the difference is what they cost.
 func TestHeadersAllocateNothing(t *testing.T) {
 	r := httptest.NewRequest("GET", "https://127.0.0.1/", nil)
-	with, without := headersAllocs(t, headersPolicy(), r), headersAllocs(t, headersPolicy(), r, headerControls...)
-	if with != without {
-		t.Errorf("the header controls allocate %v times a request", with-without)
+	var more float64
+	for range 5 { // under the race detector pools lose some at random
+		more = headersAllocs(t, headersPolicy(), r) - headersAllocs(t, headersPolicy(), r, headerControls...)
+		if more == 0 {
+			return
+		}
 	}
+	t.Errorf("the header controls allocate %v times a request", more)
 }
 
 func BenchmarkHeaders(b *testing.B) {

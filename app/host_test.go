@@ -102,7 +102,7 @@ func TestTrapHostSpelling(t *testing.T) {
 func TestTrapHostOfAbsoluteTarget(t *testing.T) {
 	for request, status := range map[string]int{
 		"GET http://evil.example/ HTTP/1.1\r\nHost: localhost":                421,
-		"GET http://localhost@evil.example/ HTTP/1.1\r\nHost: localhost":      421,
+		"GET http://localhost@evil.example/ HTTP/1.1\r\nHost: localhost":      400,
 		"GET http://evil.example:80/ HTTP/1.1\r\nHost: localhost":             421,
 		"GET http://localhost/ HTTP/1.1\r\nHost: evil.example":                200,
 		"GET http://LOCALHOST.:8080/ HTTP/1.1\r\nHost: evil.example":          200,

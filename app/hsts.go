@@ -20,7 +20,7 @@ var hsts = Control{
 		ID:    "app/hsts",
 		Title: "Browsers use HTTPS only",
 		Why:   "A first request over plain HTTP can be read and answered by anybody on the way.",
-		Ref:   "RFC 6797; blueprint A1, E2",
+		Ref:   "RFC 6797; ASVS 5.0 V3.4.1; blueprint A1, E2, T6, checklist 1",
 	},
 	Owns: []string{"Strict-Transport-Security"},
 	Wrap: func(p *policy.Policy, _ Deps) (Middleware, error) {

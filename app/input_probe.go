@@ -38,6 +38,9 @@ func probeTarget(p *policy.Policy, c *probe.Client, method string) (target, erro
 	most := -1
 	for _, path := range probePaths(p) {
 		route, _, _ := rs.match(method, path)
+		if route.Builtin {
+			continue // no API is behind it
+		}
 		t := target{path: path, route: route}
 		score := 0
 		var admitted bool

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ringwall/ringwall/app"
 	"github.com/ringwall/ringwall/audit"
@@ -21,7 +22,8 @@ func inputPolicy() *policy.Policy {
 	p.Site = "localhost"
 	p.App.Limits = map[string]policy.Limit{"global": {Requests: 1_000_000, Per: 1_000_000_000}}
 	p.App.Routes = []policy.Route{
-		{Path: "/upload", Allow: []string{"anyone"}, Body: 1_000_000_000, ContentTypes: []string{"multipart/form-data", "application/octet-stream"}},
+		{Path: "/upload", Allow: []string{"anyone"}, Body: 1_000_000_000, ContentTypes: []string{"multipart/form-data", "application/octet-stream"},
+			Timeout: 10 * time.Minute}, // a loaded machine takes a while for a gigabyte
 		{Path: "/none", Allow: []string{"anyone"}, Body: 1000},
 		{Path: "/", Allow: []string{"anyone"}},
 	}

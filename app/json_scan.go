@@ -141,50 +141,22 @@ func (s *jsonScanner) word(w string) jsonFault {
 }
 
 func (s *jsonScanner) array() jsonFault {
-	if s.depth == 0 {
-		return jsonDeep
-	}
-	s.depth--
-	s.i++
-	s.space()
-	if s.peek() == ']' {
-		s.i++
-		s.depth++
-		return jsonClean
-	}
-	for {
-		if f := s.value(false); f != jsonClean {
-			return f
-		}
-		s.space()
-		switch s.peek() {
-		case ',':
-			s.i++
-			s.space()
-		case ']':
-			s.i++
-			s.depth++
-			return jsonClean
-		default:
-			return jsonSyntax
+	more, f := s.open(']')
+	for more && f == jsonClean {
+		if f = s.value(false); f == jsonClean {
+			more, f = s.next(']')
 		}
 	}
+	return f
 }
 
 func (s *jsonScanner) object(constructed bool) jsonFault {
-	if s.depth == 0 {
-		return jsonDeep
-	}
-	s.depth--
-	s.i++
-	s.space()
-	if s.peek() == '}' {
-		s.i++
-		s.depth++
-		return jsonClean
-	}
 	base := len(s.keys)
-	for {
+	more, f := s.open('}')
+	if f != jsonClean {
+		return f
+	}
+	for more {
 		if s.peek() != '"' {
 			return jsonSyntax
 		}
@@ -198,22 +170,49 @@ func (s *jsonScanner) object(constructed bool) jsonFault {
 		}
 		s.i++
 		s.space()
-		if f := s.value(constructor); f != jsonClean {
+		if f = s.value(constructor); f != jsonClean {
 			return f
 		}
-		s.space()
-		switch s.peek() {
-		case ',':
-			s.i++
-			s.space()
-		case '}':
-			s.i++
-			s.depth++
-			return s.close(base)
-		default:
-			return jsonSyntax
+		if more, f = s.next('}'); f != jsonClean {
+			return f
 		}
 	}
+	return s.close(base)
+}
+
+// open goes into an array or object. more is false when it is empty.
+func (s *jsonScanner) open(end byte) (more bool, f jsonFault) {
+	if s.depth == 0 {
+		return false, jsonDeep
+	}
+	s.depth--
+	s.i++
+	s.space()
+	return !s.leaves(end), jsonClean
+}
+
+// next goes behind a value in an array or object. more is false at its end.
+func (s *jsonScanner) next(end byte) (more bool, f jsonFault) {
+	s.space()
+	if s.leaves(end) {
+		return false, jsonClean
+	}
+	if s.peek() != ',' {
+		return false, jsonSyntax
+	}
+	s.i++
+	s.space()
+	return true, jsonClean
+}
+
+// leaves goes out of an array or object if its end is next.
+func (s *jsonScanner) leaves(end byte) bool {
+	if s.peek() != end {
+		return false
+	}
+	s.i++
+	s.depth++
+	return true
 }
 
 // member scans the key of an object whose keys start at s.keys[base].

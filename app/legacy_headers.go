@@ -17,7 +17,7 @@ var legacyHeaders = Control{
 		ID:    "app/legacy-headers",
 		Title: "Switches of old browsers are in their safe position",
 		Why:   "Old browsers prefetch names, open downloads in the site's context and run an XSS filter that can be abused.",
-		Ref:   "helmet 8; OWASP Secure Headers Project; blueprint A1",
+		Ref:   "helmet 8; OWASP Secure Headers Project; OWASP API8 2023; blueprint A1, T11",
 	},
 	Owns:   []string{"X-Dns-Prefetch-Control", "X-Download-Options", "X-Permitted-Cross-Domain-Policies", "X-Xss-Protection"},
 	Static: func(*policy.Policy) map[string]string { return legacyValues },

@@ -11,20 +11,21 @@ import (
 
 // noStore keeps answers that belong to one caller out of every cache, whatever
 // the handler says: answers to a signed-in caller, to a request with
-// credentials, and those that set a cookie. Other answers keep the handler's
+// credentials, those that set a cookie and those on sign-in paths (the rate
+// class auth), which may hold a token. Other answers keep the handler's
 // Cache-Control. The ETag stays: it serves If-Match, not only caches.
 var noStore = Control{
 	Meta: check.Meta{
 		ID:    "app/no-store",
 		Title: "Answers for a signed-in caller are not stored",
 		Why:   "A cache on the way, or the next user of a shared computer, gets what one caller was told.",
-		Ref:   "RFC 9111, 3.5 and 5.2.2.5; RFC 9213; blueprint A3",
+		Ref:   "RFC 9111, 3.5 and 5.2.2.5; RFC 9213; ASVS 5.0 V14.3.2; blueprint A3, T6",
 	},
 	Finish: func(x *Exchange, h http.Header) {
 		if x.Answer.replaced {
 			return // the ring's own answer: it says no-store by itself
 		}
-		if x.Caller == nil && len(h["Set-Cookie"]) == 0 && len(x.R.Header["Authorization"]) == 0 {
+		if x.Caller == nil && len(h["Set-Cookie"]) == 0 && len(x.R.Header["Authorization"]) == 0 && (x.classes == 0 || !x.inClass("auth")) {
 			return
 		}
 		h["Cache-Control"] = noStoreValue
@@ -34,7 +35,7 @@ var noStore = Control{
 	},
 	Value: func(_ *policy.Policy, r *Route) string {
 		if r.Public {
-			return "answers with a cookie or to credentials; others keep the handler's Cache-Control"
+			return "answers with a cookie, to credentials and on sign-in paths; others keep the handler's Cache-Control"
 		}
 		return "every answer"
 	},

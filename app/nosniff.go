@@ -15,7 +15,7 @@ var nosniff = Control{
 		ID:    "app/nosniff",
 		Title: "Browsers do not guess content types",
 		Why:   "JSON that holds a visitor's markup can be taken for a page and run as one.",
-		Ref:   "Fetch standard, 3.6 (X-Content-Type-Options); blueprint A1, E7",
+		Ref:   "Fetch standard, 3.6 (X-Content-Type-Options); ASVS 5.0 V3.4.4; blueprint A1, E7, T11",
 	},
 	Owns:   []string{"X-Content-Type-Options"},
 	Static: func(*policy.Policy) map[string]string { return map[string]string{"X-Content-Type-Options": "nosniff"} },

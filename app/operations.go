@@ -19,7 +19,7 @@ var operations = Control{
 		ID:    "app/operations",
 		Title: "Only operations that the schema describes are served",
 		Why:   "A forgotten debug or admin path is open to whoever guesses it.",
-		Ref:   "OpenAPI 3.1, 4.8.8; RFC 9110, 15.5.6; blueprint A5",
+		Ref:   "OpenAPI 3.1, 4.8.8; RFC 9110, 15.5.6; ASVS 5.0 V4.1.4; OWASP API9 2023; blueprint A5, T7, checklist 5",
 	},
 	Wrap: func(p *policy.Policy, deps Deps) (Middleware, error) {
 		schema, err := schemaInForce(p, deps)
@@ -28,6 +28,10 @@ var operations = Control{
 		}
 		return func(next Handler) Handler {
 			return func(x *Exchange) {
+				if x.Route.Builtin {
+					next(x)
+					return
+				}
 				documented, allow := schema.Find(x.R.Method, x.Path)
 				switch {
 				case documented:
@@ -43,8 +47,11 @@ var operations = Control{
 			}
 		}, nil
 	},
-	Value: func(p *policy.Policy, _ *Route) string {
-		if p.App.Schema == "" {
+	Value: func(p *policy.Policy, r *Route) string {
+		switch {
+		case r.Builtin:
+			return "built in: its handler knows its own operations"
+		case p.App.Schema == "":
 			return "no schema: every path is served"
 		}
 		return "those of " + p.App.Schema

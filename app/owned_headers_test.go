@@ -11,6 +11,7 @@ import (
 
 	"github.com/ringwall/ringwall/app"
 	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/check/probe"
 	"github.com/ringwall/ringwall/policy"
 )
 
@@ -147,5 +148,33 @@ func TestTrapMisspeltHeader(t *testing.T) {
 		if got := strings.Join(ownedMistakes(registry, []app.Control{c}), "; "); !strings.Contains(got, want) {
 			t.Errorf("%v: got %q, want %q in it", c.Owns, got, want)
 		}
+	}
+}
+
+// TestOwnedHeadersInAnyLetters: a handler that writes into the map by hand
+// neither keeps nor doubles an owned header, and loses none of its own.
+func TestOwnedHeadersInAnyLetters(t *testing.T) {
+	s := listServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		h := w.Header()
+		h["x-frame-options"], h["cAcHe-cOnTrOl"], h["server"] = []string{"ALLOWALL"}, []string{"public"}, []string{"secret/1.0"}
+		h["x-own"], h["X-Own"] = []string{"a"}, []string{"b"}
+		w.WriteHeader(http.StatusOK)
+	}))
+	c := listClient(t, s)
+	res, err := c.Do(t.Context(), probe.Request{Target: "/api/notes", Token: c.Token("")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := res.Header.Values("X-Frame-Options"); !slices.Equal(got, []string{"DENY"}) {
+		t.Errorf("X-Frame-Options: %q", got)
+	}
+	if got := res.Header.Values("Cache-Control"); !slices.Equal(got, []string{"no-store"}) {
+		t.Errorf("Cache-Control: %q", got)
+	}
+	if got := res.Header.Values("Server"); len(got) > 0 {
+		t.Errorf("Server: %q", got)
+	}
+	if got := slices.Sorted(slices.Values(res.Header.Values("X-Own"))); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("X-Own: %q", got)
 	}
 }

@@ -88,7 +88,12 @@ func TestCanonicalPath(t *testing.T) {
 		{"/%c0%ae%c0%ae/", ""}, // dots in overlong UTF-8
 		{"/%c0%af", ""},
 		{"/%e0%80%af", ""},
-		{"/%ed%a0%80", ""}, // half a surrogate pair
+		{"/%ed%a0%80", ""},        // half a surrogate pair
+		{"/a/\uff0e\uff0e/b", ""}, // full width; NFKC (UAX #15) makes ".." of it
+		{"/a/%E2%80%A5/b", ""},    // U+2025, two dots
+		{"/a/\u2024", ""},
+		{"/a/.\u2024/b", ""},
+		{"/a\u2024b/\u2026", "/a\u2024b/\u2026"},
 		{"/\xff", ""},
 		{"*", ""},
 		{"http:a", ""},
@@ -96,6 +101,8 @@ func TestCanonicalPath(t *testing.T) {
 		{"http:///a", ""},
 		{"https://?x", ""},
 		{"ftp://localhost/a", ""},
+		{"https://user@localhost/a", ""},
+		{"https://user:password@localhost/", ""},
 		{"file:///etc/passwd", ""},
 		{"javascript:alert(1)", ""},
 
@@ -135,6 +142,24 @@ func TestCanonicalPathRefusesTwoForms(t *testing.T) {
 	}
 }
 
+// HTTP/2 has the host in :authority; a second one in :path is not looked at by
+// app/host, so it must not be there.
+func TestTrapAbsolutePathInHTTP2(t *testing.T) {
+	ring, err := app.New(policy.Default(), http.NotFoundHandler(), app.Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for target, want := range map[string]int{"http://evil.example/healthz": 400, "https://localhost/healthz": 400, "/healthz": 421} {
+		r := httptest.NewRequest("GET", target, nil)
+		r.Host, r.Proto, r.ProtoMajor, r.ProtoMinor = "unknown.example", "HTTP/2.0", 2, 0
+		w := httptest.NewRecorder()
+		ring.ServeHTTP(w, r)
+		if w.Code != want {
+			t.Errorf("%s: %d, want %d", target, w.Code, want)
+		}
+	}
+}
+
 // One canonical path, whatever reads the request: URL.Path, EscapedPath and
 // RequestURI are all that net/http's handlers and proxies look at.
 func TestTrapTwoViewsOfOnePath(t *testing.T) {
@@ -156,7 +181,7 @@ func TestTrapTwoViewsOfOnePath(t *testing.T) {
 		{"GET /a!b", 200, view{"/a!b", "/a%21b", "/a%21b", "localhost"}},
 		{"GET http://localhost/a?x", 200, view{"/a", "/a", "/a?x", "localhost"}},
 		{"GET http://localhost", 200, view{"/", "/", "/", "localhost"}},
-		{"GET http://user:pass@localhost/a", 200, view{"/a", "/a", "/a", "localhost"}},
+		{"GET http://user:pass@localhost/a", 400, view{}},
 
 		{"GET //a", 400, view{}},
 		{"GET //localhost/a", 400, view{}},

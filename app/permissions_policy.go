@@ -19,7 +19,7 @@ var permissionsPolicy = Control{
 		ID:    "app/permissions-policy",
 		Title: "Answers get no access to device features",
 		Why:   "A script that got into a page asks for the camera in the site's name.",
-		Ref:   "Permissions Policy, 5 and 9; RFC 9651, 3.2; blueprint E7",
+		Ref:   "Permissions Policy, 5 and 9; RFC 9651, 3.2; OWASP API8 2023; blueprint E7, T11",
 	},
 	Owns: []string{"Permissions-Policy"},
 	Static: func(p *policy.Policy) map[string]string {

@@ -21,12 +21,15 @@ import (
 // application/problem+json (RFC 9457), and keeps internals to the log.
 //
 // What comes from behind the ring:
-//   - 5xx: the body is replaced, whatever its type, unless it is problem+json
-//     already: that alone was written for clients. An app's own JSON error may
-//     well hold a stack.
+//   - 5xx of an upstream: the body is replaced, whatever its type. JSON errors of
+//     frameworks hold stacks, and so does the problem+json of some (the developer
+//     page of ASP.NET Core).
+//   - 5xx of a Go handler: likewise, unless it is problem+json, which a Go program
+//     writes on purpose.
 //   - 4xx: the body is replaced when it is text/plain, text/html or of no named
 //     type: what frameworks and routers write by themselves. Another type is
-//     the API's own contract and passes.
+//     the API's own contract and passes as it is: clients need it to see what to
+//     correct. What it says is the API's to answer for.
 //
 // Headers that do not describe the body stay, such as Allow, WWW-Authenticate,
 // Retry-After and Location. Nothing is buffered.
@@ -39,13 +42,14 @@ var problemAnswers = Control{
 		ID:    "app/problem",
 		Title: "Errors are problem+json and tell no internals",
 		Why:   "Stack traces and framework error pages tell an attacker what runs where, and which input broke it.",
-		Ref:   "RFC 9457; CWE-209; blueprint A8",
+		Ref:   "RFC 9457; CWE-209; ASVS 5.0 V16.5.1; OWASP API8 2023; blueprint A8, T7",
 	},
 	Fixed: true,
-	Wrap: func(_ *policy.Policy, deps Deps) (Middleware, error) {
+	Wrap: func(p *policy.Policy, deps Deps) (Middleware, error) {
+		upstream := p.Upstream != "" || len(p.Upstreams) > 0
 		return func(next Handler) Handler {
 			return func(x *Exchange) {
-				x.Answer.problems = true
+				x.Answer.problems, x.Answer.proxied = true, upstream
 				defer recoverPanic(x, deps.Log)
 				next(x)
 			}
@@ -60,7 +64,9 @@ var problemAnswers = Control{
 				slog.String("ringwall.request_id", x.ID))
 		}
 	},
-	Value:  func(*policy.Policy, *Route) string { return "application/problem+json; 5xx bodies replaced" },
+	Value: func(*policy.Policy, *Route) string {
+		return "application/problem+json; bodies of 5xx and framework pages replaced"
+	},
 	Verify: verifyProblem,
 }
 
@@ -107,9 +113,12 @@ func cut(s string, n int) (string, bool) {
 }
 
 // hides reports whether the body of a handler's answer is kept from the client.
-func hides(status int, h http.Header) bool {
-	if status < 400 {
+func hides(status int, h http.Header, proxied bool) bool {
+	switch {
+	case status < 400:
 		return false
+	case status >= 500 && proxied:
+		return true
 	}
 	kind := ""
 	if ct := h["Content-Type"]; len(ct) > 0 {

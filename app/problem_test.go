@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ringwall/ringwall/app"
 	"github.com/ringwall/ringwall/audit"
 )
 
@@ -181,6 +182,35 @@ func TestProblemPanics(t *testing.T) {
 					t.Errorf("net/http had to recover: %s", s.server)
 				}
 			})
+		})
+	}
+}
+
+// ASP.NET Core's developer page answers problem+json with the whole exception in
+// it, so that of an upstream nothing passes with a 5xx.
+func TestTrapStackInTheProblemOfAnUpstream(t *testing.T) {
+	const theirs = `{"title":"Npgsql.NpgsqlException","status":500,"exception":{"details":"at Program.Main() in /src/Program.cs:line 12"}}`
+	for name, tt := range map[string]struct {
+		upstream string
+		status   int
+		passes   bool
+	}{
+		"an upstream's 500": {"http://127.0.0.1:1", 500, false},
+		"an upstream's 422": {"http://127.0.0.1:1", 422, true}, // its contract with clients
+		"a Go handler's":    {"", 500, true},                   // written on purpose
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := answerPolicy()
+			p.Upstream = tt.upstream
+			s := answerStart(t, p, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/problem+json")
+				w.WriteHeader(tt.status)
+				io.WriteString(w, theirs)
+			}), app.Deps{}, false)
+			res, body := s.get(t, "/")
+			if passed := body == theirs; res.StatusCode != tt.status || passed != tt.passes || !passed && strings.Contains(body, "Program") {
+				t.Errorf("%d %s", res.StatusCode, body)
+			}
 		})
 	}
 }

@@ -41,10 +41,11 @@ import (
 // its like) are dropped from handlers' answers, for they speak of other limits.
 var rateLimit = Control{
 	Meta: check.Meta{
-		ID:    "app/rate",
-		Title: "Each client is held to its request rates",
-		Why:   "One client that may ask without end guesses passwords, takes the data page by page and starves the others.",
-		Ref:   "RFC 6585, 4; draft-ietf-httpapi-ratelimit-headers-10; blueprint A6, T1, T2, T3",
+		ID:     "app/rate",
+		Title:  "Each client is held to its request rates",
+		Why:    "One client that may ask without end guesses passwords, takes the data page by page and starves the others.",
+		Ref:    "RFC 6585, 4; draft-ietf-httpapi-ratelimit-headers-10; ASVS 5.0 V2.4.1; OWASP API4 2023; blueprint A6, T1, T2, T3, checklist 6",
+		Spends: true,
 	},
 	Owns: slices.Concat([]string{"RateLimit", "RateLimit-Policy"}, legacyRateFields),
 	Wrap: func(p *policy.Policy, deps Deps) (Middleware, error) {
@@ -194,6 +195,9 @@ func (c *rates) refuse(x *Exchange, set *rateSet, state []limit.Decision) {
 	x.Deny(d)
 }
 
+// soon is when to ask again, in seconds: nobody knows how long an outage lasts.
+var soon = []string{"10"}
+
 // storeOut decides while the limiter cannot.
 func (c *rates) storeOut(x *Exchange, set *rateSet, err error, next Handler) {
 	if left, ok := c.outage.due(x.start); ok {
@@ -205,6 +209,7 @@ func (c *rates) storeOut(x *Exchange, set *rateSet, err error, next Handler) {
 		next(x)
 		return
 	}
+	x.Answer.Set("Retry-After", soon)
 	x.Deny(Denied{Control: "app/rate", Status: http.StatusServiceUnavailable,
 		Detail: "Requests cannot be counted at the moment. Try again later.",
 		Err:    fmt.Errorf("rate limits: %w", err)})
@@ -240,7 +245,7 @@ func rateValue(p *policy.Policy, r *Route) string {
 	}
 	var out []string
 	for _, name := range rs.classNames(1<<len(rs.classes) - 1) {
-		for _, path := range p.App.Limits[name].Paths {
+		for _, path := range classPaths(p, name) {
 			class, err := policy.ParsePattern(path)
 			switch {
 			case err != nil:

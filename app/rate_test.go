@@ -369,6 +369,9 @@ func TestTrapLimiterStoreOut(t *testing.T) {
 				if res.StatusCode != tt.want {
 					t.Fatalf("got %s, want %d", res.Status, tt.want)
 				}
+				if (res.Header.Get("Retry-After") != "") != (tt.want == 503) {
+					t.Fatalf("%s with Retry-After %q", res.Status, res.Header.Get("Retry-After"))
+				}
 				if res.Header.Get("RateLimit") != "" || res.Header.Get("RateLimit-Policy") == "" {
 					t.Fatalf("the answer claims to know what is left: %v", res.Header)
 				}

@@ -160,7 +160,7 @@ func smallestClass(p *policy.Policy) (name, path string) {
 		}
 	}
 	path = "/"
-	if paths := p.App.Limits[name].Paths; len(paths) > 0 {
+	if paths := classPaths(p, name); len(paths) > 0 {
 		path = paths[0]
 	}
 	segments := strings.Split(path, "/")

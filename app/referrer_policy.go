@@ -19,7 +19,7 @@ var referrerPolicy = Control{
 		ID:    "app/referrer-policy",
 		Title: "Paths do not leak to other sites as referrers",
 		Why:   "A link from a page tells its target the page's whole address, with ids and tokens that are in it.",
-		Ref:   "Referrer Policy, 3 and 8.1; blueprint A1, E7",
+		Ref:   "Referrer Policy, 3 and 8.1; ASVS 5.0 V3.4.5; blueprint A1, E7, T6",
 	},
 	Owns: []string{"Referrer-Policy"},
 	Static: func(*policy.Policy) map[string]string {

@@ -19,7 +19,7 @@ var requestID = Control{
 		ID:    "app/request-id",
 		Title: "Every request has an id that clients cannot choose",
 		Why:   "An id that a client chooses lets it forge or hide lines of the log.",
-		Ref:   "OWASP Logging Cheat Sheet, event attributes; blueprint A8",
+		Ref:   "OWASP Logging Cheat Sheet, event attributes; ASVS 5.0 V16.2.1; blueprint A8, checklist 10",
 	},
 	Owns: []string{"X-Request-Id"},
 	Wrap: func(*policy.Policy, Deps) (Middleware, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -35,7 +36,8 @@ type Control struct {
 	Static func(*policy.Policy) map[string]string
 
 	// Finish changes the header of an answer as it begins, when what it
-	// decides depends on the answer. It must be quick and must not block. When
+	// decides depends on the answer: the handler's fields, without those that
+	// any control owns. It must be quick and must not block. When
 	// app/timeout answers, the handler still runs beside it: read nothing of
 	// the Exchange but what controls before app/timeout set, and Caller.
 	Finish func(*Exchange, http.Header)
@@ -75,26 +77,42 @@ type Deps struct {
 	Limiter  limit.Limiter // rate-limit state, kept over reloads
 	Now      func() time.Time
 
+	// Builtin serves the routes of policy.Builtin in the place of the handler. It
+	// must be there when the policy keeps accounts, and only then. It judges its
+	// own requests: app/operations and app/schema are for the API's.
+	Builtin http.Handler
+
 	// Open are cheap endpoints of Ringwall's own, by exact path, such as
 	// /healthz. They are served once the path is known to be canonical: before
 	// the host check, limits and authentication, with all headers.
 	Open map[string]http.Handler
+
+	// Gate is what the edge refuses without the ring's help.
+	Gate Gate
+
+	// Counters are counted on; nil: the ring has its own, from zero.
+	Counters *Counters
 }
 
 // A Ring is one policy in force around one handler. It is immutable and safe
 // for concurrent use; a reload builds a new one.
 type Ring struct {
+	site    string
 	chain   Handler
 	next    http.Handler
 	deps    Deps
 	routes  *routes
 	static  []field
+	lines   string // of static
 	owned   map[string]struct{}
 	finish  []func(*Exchange, http.Header)
 	done    []func(*Exchange)
 	roles   map[string][]string       // permissions by role
 	denials map[string]*atomic.Uint64 // by control; the map itself never changes
-	traffic traffic
+	classes []*answers                // by bit of Exchange.classes
+	cors    *corsRules                // nil: app/cors is not in force
+
+	counters *Counters
 
 	challenges challenges
 }
@@ -124,24 +142,43 @@ func build(p *policy.Policy, next http.Handler, deps Deps, controls []Control) (
 	if deps.Limiter == nil {
 		deps.Limiter = limit.NewMemory(int64(p.App.LimitsMemory))
 	}
-	r := &Ring{next: next, deps: deps, owned: map[string]struct{}{}, denials: map[string]*atomic.Uint64{},
+	if deps.Counters == nil {
+		deps.Counters = new(Counters)
+	}
+	r := &Ring{site: p.Site, next: next, deps: deps, owned: map[string]struct{}{}, denials: map[string]*atomic.Uint64{}, counters: deps.Counters,
 		roles: p.Identity.Roles, challenges: newChallenges(p.Site)}
 	var errs []error
 	var err error
 	if r.routes, err = compileRoutes(p); err != nil {
 		errs = append(errs, err)
+	} else {
+		for _, name := range r.routes.classes {
+			r.classes = append(r.classes, r.counters.class(name))
+		}
 	}
 	if err := checkWaivers(p, controls); err != nil {
 		errs = append(errs, err)
 	}
+	for _, id := range deps.Gate.Controls {
+		r.denials[id] = r.counters.denial(id)
+	}
+	if err := checkBuiltin(p, deps); err != nil {
+		errs = append(errs, err)
+	}
 	var wraps []Middleware
 	for _, c := range controls {
-		r.denials[c.ID] = new(atomic.Uint64)
+		r.denials[c.ID] = r.counters.denial(c.ID)
+		if c.ID == gateStandsBefore && deps.Gate.Judge != nil {
+			wraps = append(wraps, deps.Gate.middleware(deps.Open))
+		}
 		if !inForce(p, c, deps.Now()) {
 			continue
 		}
 		for _, name := range c.Owns {
 			r.owned[http.CanonicalHeaderKey(name)] = struct{}{}
+		}
+		if c.ID == "app/cors" {
+			r.cors, _ = compileCORS(p) // its Wrap says what is wrong
 		}
 		if c.Static != nil {
 			for name, v := range c.Static(p) {
@@ -166,7 +203,14 @@ func build(p *policy.Policy, next http.Handler, deps Deps, controls []Control) (
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	r.chain = func(x *Exchange) { r.next.ServeHTTP(x.W, x.R) }
+	r.lines = lines(r.static)
+	r.chain = func(x *Exchange) {
+		if x.Route.Builtin {
+			r.deps.Builtin.ServeHTTP(x.W, x.R)
+			return
+		}
+		r.next.ServeHTTP(x.W, x.R)
+	}
 	for i := len(wraps) - 1; i >= 0; i-- {
 		r.chain = wraps[i](r.chain)
 	}
@@ -179,10 +223,13 @@ func (r *Ring) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	x.R = req.WithContext(&x.ctx)
 	if req.ContentLength == 0 {
 		x.R.Body = http.NoBody // HTTP/2 gives a request without a body an empty one
+	} else if req.ProtoMajor == 1 && req.Body != nil && req.Body != http.NoBody {
+		x.sent.ReadCloser, x.sent.w = req.Body, w
+		x.R.Body = &x.sent
 	}
 	x.Answer.x, x.Answer.w = x, w
 	x.W = &x.Answer
-	r.traffic.begun.Add(1)
+	r.counters.begun.Add(1)
 	defer r.end(x)
 	r.chain(x)
 	x.returned = true
@@ -196,10 +243,26 @@ func (r *Ring) end(x *Exchange) {
 		own.cancel(context.Canceled)
 	}
 	x.took = r.deps.Now().Sub(x.start)
-	r.traffic.count(x)
+	r.over(x)
 	for _, f := range r.done {
 		f(x)
 	}
+}
+
+func checkBuiltin(p *policy.Policy, deps Deps) error {
+	switch {
+	case p.KeepsAccounts() && deps.Builtin == nil:
+		return p.Errorf("identity.registration", "make an identity.Service of this policy and give it to the server, or write off",
+			"Ringwall shall keep accounts, but nothing is there that serves them")
+	case !p.KeepsAccounts() && deps.Builtin != nil:
+		return p.Errorf("identity.registration", "write open, invite or closed",
+			"the ring was given accounts to serve, but they are off")
+	}
+	if _, ok := p.App.Limits["auth"]; p.KeepsAccounts() && !ok {
+		return p.Errorf("app.limits", "add auth: {requests: 20, per: 15m, paths: [/api/auth/]}",
+			"there is no class auth, which bounds how often passwords are guessed")
+	}
+	return nil
 }
 
 // inForce reports whether no unexpired waiver switches c off. An expired
@@ -209,10 +272,15 @@ func inForce(p *policy.Policy, c Control, now time.Time) bool {
 	return !ok || c.Fixed || w.Expired(now)
 }
 
+// checkWaivers finds waivers of controls that there are not. Those of the edge
+// and of accounts are for whoever has them to judge.
 func checkWaivers(p *policy.Policy, controls []Control) error {
 	var errs []error
 next:
 	for i, w := range p.Waivers {
+		if strings.HasPrefix(w.Control, "edge/") || strings.HasPrefix(w.Control, "identity/") {
+			continue
+		}
 		for _, c := range controls {
 			if c.ID == w.Control {
 				if c.Fixed {
@@ -229,27 +297,25 @@ next:
 }
 
 // Checks binds every control's proof to a target. Waived ones answer Waived.
+// Each proof has an address of its own where that can be had, so that the limits
+// of the edge and of the ring hold for each alone.
 func Checks(p *policy.Policy, c *probe.Client, now time.Time) []check.Check {
 	var out []check.Check
 	for _, ctl := range Controls() {
 		chk := check.Check{Meta: ctl.Meta, Inside: ctl.Inside}
 		if ctl.Verify != nil {
-			chk.Verify = func(ctx context.Context) check.Finding { return ctl.Verify(ctx, p, c) }
+			chk.Verify = func(ctx context.Context) check.Finding {
+				own, _ := c.Fresh()
+				return ctl.Verify(ctx, p, own)
+			}
 		}
 		if w, ok := p.Waived(ctl.ID); ok && !ctl.Fixed {
 			chk.Inside = ""
-			chk.Verify = func(context.Context) check.Finding { return waived(w, now) }
+			chk.Verify = func(context.Context) check.Finding {
+				return check.OffUntil(w.Until, w.Reason, w.Control, w.Expired(now))
+			}
 		}
 		out = append(out, chk)
 	}
 	return out
-}
-
-func waived(w policy.Waiver, now time.Time) check.Finding {
-	until := w.Until.Format(time.DateOnly)
-	if w.Expired(now) {
-		return check.Failed("the waiver ended on "+until, "the control in force, or a waiver that has not ended",
-			"remove the waiver of "+w.Control+" from the policy and reload, or renew it with a reason")
-	}
-	return check.Finding{Verdict: check.Waived, Got: "until " + until + ": " + w.Reason}
 }

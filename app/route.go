@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/ringwall/ringwall/policy"
 )
 
@@ -16,7 +18,8 @@ import (
 // policy loads.
 type Route struct {
 	Pattern string   // as written; "" when nothing matched
-	Index   int      // in app.routes, -1 when nothing matched
+	Index   int      // in app.routes, -1 when nothing matched and for a built-in route
+	Builtin bool     // Ringwall serves it itself, before app.routes
 	Allow   []string // as written
 
 	Body         int64 // largest body, bytes
@@ -24,6 +27,7 @@ type Route struct {
 	Timeout      time.Duration // until the answer begins
 	Public       bool          // anyone may call
 
+	order    int                 // the least of those that match wins; of the fallback: their number
 	signedIn bool                // any known caller may call
 	roles    map[string]struct{} // roles that may call, by name or by permission
 }
@@ -50,7 +54,6 @@ func (r *Route) Admits(c *Caller) bool {
 // routes finds the route and the rate classes of a request in one walk over
 // the path's segments.
 type routes struct {
-	list     []*Route // in the policy's order
 	fallback *Route   // nothing matched
 	classes  []string // rate classes with paths, sorted; a class's bit is its index
 	exact    *node
@@ -91,9 +94,12 @@ func compileRoutes(p *policy.Policy) (*routes, error) {
 	rs := &routes{exact: &node{}, folded: &node{}}
 	var errs []error
 	cases := map[string]string{} // patterns as written, by their folded form
-	rs.fallback = &Route{Index: -1, Allow: []string{"signed-in"}, signedIn: true}
+	builtin := p.Builtin()
+	all := slices.Concat(builtin, p.App.Routes)
+	rs.fallback = &Route{Index: -1, Allow: []string{"signed-in"}, signedIn: true, order: len(all)}
 	setBounds(rs.fallback, p, policy.Route{})
-	for i, pr := range p.App.Routes {
+	for order, pr := range all {
+		i := max(order-len(builtin), -1)
 		pat, err := policy.ParsePattern(pr.Path)
 		if err != nil {
 			errs = append(errs, p.Errorf(fmt.Sprintf("app.routes[%d].path", i), "", "%v", err))
@@ -111,7 +117,7 @@ func compileRoutes(p *policy.Policy) (*routes, error) {
 					"%q is no method that is served", m))
 			}
 		}
-		r := &Route{Pattern: pr.Path, Index: i, Allow: pr.Allow, roles: map[string]struct{}{}}
+		r := &Route{Pattern: pr.Path, Index: i, Builtin: i < 0, Allow: pr.Allow, order: order, roles: map[string]struct{}{}}
 		setBounds(r, p, pr)
 		for _, a := range pr.Allow {
 			switch a {
@@ -127,11 +133,10 @@ func compileRoutes(p *policy.Policy) (*routes, error) {
 				}
 			}
 		}
-		rs.list = append(rs.list, r)
 		rs.add(pat, pr.Path, entry{route: r, methods: methodsOf(pr.Methods)})
 	}
-	for name, l := range p.App.Limits {
-		if len(l.Paths) > 0 {
+	for name := range p.App.Limits {
+		if len(classPaths(p, name)) > 0 {
 			rs.classes = append(rs.classes, name)
 		}
 	}
@@ -141,7 +146,7 @@ func compileRoutes(p *policy.Policy) (*routes, error) {
 		return nil, errors.Join(errs...)
 	}
 	for bit, name := range rs.classes {
-		for i, path := range p.App.Limits[name].Paths {
+		for i, path := range classPaths(p, name) {
 			pat, err := policy.ParsePattern(path)
 			if err != nil {
 				errs = append(errs, p.Errorf(fmt.Sprintf("app.limits.%s.paths[%d]", name, i), "", "%v", err))
@@ -151,6 +156,16 @@ func compileRoutes(p *policy.Policy) (*routes, error) {
 		}
 	}
 	return rs, errors.Join(errs...)
+}
+
+// classPaths are the paths that a rate class counts: the built-in ones that take
+// secrets are always in the class auth.
+func classPaths(p *policy.Policy, name string) []string {
+	paths := p.App.Limits[name].Paths
+	if name == "auth" && p.KeepsAccounts() && !slices.Contains(paths, policy.SignInPaths) {
+		return append(slices.Clone(paths), policy.SignInPaths)
+	}
+	return paths
 }
 
 func setBounds(r *Route, p *policy.Policy, pr policy.Route) {
@@ -215,8 +230,9 @@ func (rs *routes) add(pat policy.Pattern, written string, e entry) {
 }
 
 // match finds the route and the set of rate classes. ambiguous is true when
-// the path would meet other rules if letter case did not matter: an upstream
-// that ignores case would then serve what the written rules protect.
+// the path would meet other rules if letter case and Unicode's ways to write one
+// character did not matter: an upstream that ignores these would then serve what
+// the written rules protect.
 func (rs *routes) match(method, path string) (r *Route, classes uint64, ambiguous bool) {
 	m := match{method: methodBits[method]}
 	m.walk(rs.exact, path)
@@ -244,12 +260,14 @@ func mayFold(s string) bool {
 
 // foldCase maps letters that some program takes for the same to one: also the
 // long s, the Kelvin sign and the Turkish i, which match s, k and i where case
-// is ignored by mapping to upper case.
+// is ignored by mapping to upper case. Characters that Unicode calls compatible
+// are one too (NFKC, UAX #15): file systems and frameworks compose an e and its
+// accent, and take letters of full width for ASCII.
 // ASCII without capitals is returned as it is.
 func foldCase(s string) string {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {
-			return strings.ToLower(strings.ToUpper(s))
+			return norm.NFKC.String(strings.ToLower(strings.ToUpper(norm.NFKC.String(s))))
 		}
 	}
 	return strings.ToLower(s)
@@ -288,7 +306,7 @@ func (m *match) take(entries []entry) {
 		}
 		if e.route == nil {
 			m.classes |= 1 << e.class
-		} else if m.route == nil || e.route.Index < m.route.Index {
+		} else if m.route == nil || e.route.order < m.route.order {
 			m.route = e.route
 		}
 	}

@@ -37,6 +37,7 @@ func TestRouteMatch(t *testing.T) {
 		5: {Path: "/api/notes/"},
 		6: {Path: "/Mixed/Case"},
 		7: {Path: "/straße/"},
+		8: {Path: "/caf\u00e9/"},
 	}, map[string]policy.Limit{
 		"auth":  {Requests: 1, Per: 1e9, Paths: []string{"/api/auth/", "/login"}},
 		"write": {Requests: 1, Per: 1e9, Paths: []string{"/api/{any}/list", "/api/"}},
@@ -84,6 +85,15 @@ func TestRouteMatch(t *testing.T) {
 		{"GET", "/api/adm\u0131n", none, "write", true},
 		{"GET", "/api/li\u017ft", none, "write", false}, // no rule is for /api/list
 		{"GET", "/api/x/li\u017ft", none, "write", true},
+
+		// UAX #15: one text in several spellings.
+		{"GET", "/api/\uff41dmin", none, "write", true},       // full width
+		{"GET", "/api\uff0fadmin", none, "", true},            // a slash of full width
+		{"GET", "/api/\u24d0dmin", none, "write", true},       // in a circle
+		{"GET", "/api/\U0001d41admin/x", none, "write", true}, // bold, of mathematics
+		{"GET", "/cafe\u0301/x", none, "", true},              // an e and its accent
+		{"GET", "/caf\u00e9/x", 8, "", false},
+		{"GET", "/api/notes/cafe\u0301", 1, "write", false}, // the same rules in any spelling
 	}
 	for _, tt := range tests {
 		route, classes, ambiguous := m.Match(tt.method, tt.path)

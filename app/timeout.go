@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ringwall/ringwall/audit"
@@ -33,7 +35,8 @@ var timeout = Control{
 		ID:    "app/timeout",
 		Title: "A request that hangs is answered and ended",
 		Why:   "Requests that never end hold memory, connections and database locks until nothing is left.",
-		Ref:   "CWE-400; RFC 9110, 15.6.4; blueprint E5",
+		Ref:   "CWE-400; RFC 9110, 15.6.4; ASVS 5.0 V16.5.2; OWASP API4 2023; blueprint E5, T2",
+		Waits: true,
 	},
 	Wrap: func(p *policy.Policy, _ Deps) (Middleware, error) {
 		if p.App.Timeout <= 0 {
@@ -71,7 +74,7 @@ func (a *Answer) expire() {
 				slog.String("exception.message", fmt.Sprint(v)), slog.String("ringwall.request_id", x.ID))
 		}
 	}()
-	x.ctx.cancellable().cancel(http.ErrHandlerTimeout)
+	x.ctx.expire(http.ErrHandlerTimeout)
 	// Before anything is written: net/http waits for a read of the body that
 	// is under way when it writes the header.
 	c := http.NewResponseController(a.w)
@@ -88,7 +91,7 @@ func (a *Answer) expire() {
 // longestWait bounds the proof: it has to wait for the timeout itself.
 const longestWait = 35 * time.Second
 
-// verifyTimeout announces a body, keeps it back, and waits for the answer.
+// verifyTimeout sends a body that does not end, and waits for the answer.
 func verifyTimeout(ctx context.Context, p *policy.Policy, c *probe.Client) check.Finding {
 	t, err := quickestRoute(p, c)
 	if err != nil {
@@ -110,15 +113,32 @@ func verifyTimeout(ctx context.Context, p *policy.Policy, c *probe.Client) check
 	if t.token != "" {
 		auth = "Authorization: Bearer " + t.token + "\r\n"
 	}
-	_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: ringwall-check\r\n%sContent-Type: %s\r\nContent-Length: 10\r\n\r\n{",
-		t.path, c.Base().Host, auth, t.media)
+	// It comes, fast enough not to be cut as too slow, and does not end.
+	const second = 2000
+	length := min(int(patience/time.Second+1)*second, int(p.App.Body))
+	_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: ringwall-check\r\n%sContent-Type: %s\r\nContent-Length: %d\r\n\r\n{",
+		t.path, c.Base().Host, auth, t.media, length)
 	if err != nil {
 		return check.Unseen("send POST %s: %v", t.path, err)
 	}
+	drip := time.NewTicker(time.Second)
+	answered := make(chan struct{})
+	go func() {
+		defer drip.Stop()
+		for sent := second + 1; sent < length; sent += second {
+			select {
+			case <-drip.C:
+				_, _ = io.WriteString(conn, strings.Repeat(" ", second)) // a failure shows in the answer
+			case <-answered:
+				return
+			}
+		}
+	}()
 	began := time.Now()
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	close(answered)
 	took := time.Since(began).Round(10 * time.Millisecond)
-	what := "POST " + t.path + " with a body that does not come"
+	what := "POST " + t.path + " with a body that does not end"
 	if ne, ok := err.(net.Error); ok && ne.Timeout() {
 		return check.Failed(fmt.Sprintf("%s was not answered within %v", what, patience.Round(time.Second)),
 			fmt.Sprintf("503 after %v", limit), "put the app ring in front of the API, or set a request timeout there")
@@ -147,7 +167,7 @@ func quickestRoute(p *policy.Policy, c *probe.Client) (t target, err error) {
 	for _, path := range probePaths(p) {
 		route, _, _ := rs.match(http.MethodPost, path)
 		token, admitted := tokenFor(p, c, route)
-		if !admitted || t.route != nil && t.route.Timeout <= route.Timeout ||
+		if route.Builtin || !admitted || t.route != nil && t.route.Timeout <= route.Timeout ||
 			!slices.Contains(route.ContentTypes, jsonMedia) {
 			continue
 		}

@@ -1,6 +1,7 @@
 package openapi
 
 import (
+	"encoding/json"
 	"net/url"
 	"regexp"
 	"slices"
@@ -25,6 +26,7 @@ type bundle struct {
 	sites    map[string]int    // number of each use, by pointer
 	known    map[string]struct{}
 	readOnly map[string]struct{} // names of properties that are readOnly somewhere
+	enums    []*jsonschema.Format
 }
 
 // defKey is a definition met in one way.
@@ -50,7 +52,8 @@ func newBundle(l *loader) *bundle {
 // A use numbers the schema of a body or parameter; 0 is none.
 type use int
 
-func (u use) def() string { return "use" + itoa(int(u)) }
+func (u use) def() string     { return "use" + itoa(int(u)) }
+func (u use) refuted() string { return "not" + itoa(int(u)) }
 
 // use takes the schema of a body or parameter in.
 func (b *bundle) use(schema any, ptr string) use {
@@ -85,8 +88,8 @@ func (b *bundle) site(schema any, ptr string) any {
 
 // The keywords of JSON Schema 2020-12, by what they hold.
 var (
-	assertions = words("type enum const multipleOf maximum exclusiveMaximum minimum exclusiveMinimum maxLength minLength pattern " +
-		"maxItems minItems uniqueItems maxContains minContains maxProperties minProperties format")
+	assertions = words("type const multipleOf maximum exclusiveMaximum minimum exclusiveMinimum maxLength minLength pattern " +
+		"maxItems minItems maxContains minContains maxProperties minProperties")
 	annotations = words("title description default deprecated readOnly writeOnly examples $comment $schema contentEncoding contentMediaType contentSchema " +
 		"example externalDocs discriminator xml") // the last four are OpenAPI's
 	siteKeywords = words("items additionalProperties unevaluatedProperties unevaluatedItems")
@@ -118,9 +121,27 @@ func (b *bundle) rewrite(schema any, ptr string, m mode, omit string) any {
 		}
 		return b.rewrite(v, ptr, part, omit)
 	}
+	var apart []any // what is judged by formats, each in a schema of its own
+	judged := func(format any) { apart = append(apart, map[string]any{"format": format}) }
 	for _, key := range sorted(s) {
 		v, at := s[key], ptr+"/"+escape(key)
 		switch {
+		case key == "format":
+			if b.scalar(schema, ptr) {
+				out[key] = v
+			} else {
+				judged(v)
+			}
+		case key == "uniqueItems":
+			if v == true {
+				judged(uniqueFormat)
+			}
+		case key == "enum":
+			if list, _ := v.([]any); slow(list) {
+				judged(b.enum(list))
+			} else {
+				out[key] = v
+			}
 		case slices.Contains(assertions, key):
 			out[key] = v
 			if pattern, ok := v.(string); ok && key == "pattern" {
@@ -162,10 +183,37 @@ func (b *bundle) rewrite(schema any, ptr string, m mode, omit string) any {
 	if _, isRef := s["$ref"]; m == closed && !isRef {
 		out["additionalProperties"] = false
 	}
+	if len(apart) > 0 {
+		all, _ := out["allOf"].([]any)
+		out["allOf"] = append(all, apart...)
+	}
 	if _, ok := out["format"]; !ok {
 		out["format"] = stepFormat
 	}
 	return out
+}
+
+// slow reports whether the library takes long to compare a value with each of
+// an enum: there are more than ten, or numbers, which it makes fractions of.
+func slow(values []any) bool {
+	return len(values) > 10 || slices.ContainsFunc(values, func(v any) bool {
+		_, ok := v.(json.Number)
+		return ok
+	})
+}
+
+// scalar reports whether what a schema describes holds no further values, so
+// that there are no steps to be counted.
+func (b *bundle) scalar(schema any, ptr string) bool {
+	t := b.types(schema, ptr)
+	return len(t) > 0 && !t.has("object") && !t.has("array")
+}
+
+// enum makes a format of the values of an enum, and returns its name.
+func (b *bundle) enum(values []any) string {
+	name := enumFormat + itoa(len(b.enums))
+	b.enums = append(b.enums, listed(name, values))
+	return name
 }
 
 func unknownKeyword(key string) string {

@@ -57,12 +57,15 @@ func (c *checker) validate(u use, v any, path string) {
 		c.judge = <-c.doc.judges
 		c.judge.steps = c.steps
 	}
-	err, over := c.judge.validate(u, v)
-	if over {
+	result, err := c.judge.validate(u, v)
+	switch {
+	case result == holds:
+		return
+	case result == unknown:
 		c.issue(path, "too_complex", "takes too long to compare with the described forms")
 		return
-	}
-	if err == nil {
+	case err == nil:
+		c.issue(path, "invalid", "is not as described; it is too large to tell where")
 		return
 	}
 	found := len(c.issues)
@@ -153,11 +156,17 @@ func describe(k jsonschema.ErrorKind) description {
 	switch k := k.(type) {
 	case *kind.Type:
 		return description{"type", "must be " + either(k.Want)}
-	case *kind.Enum:
-		return description{"not_listed", "must be one of the listed values"}
 	case *kind.Const:
 		return description{"not_listed", "must be the described value"}
+	case *kind.Enum:
+		return description{"not_listed", "must be one of the listed values"}
 	case *kind.Format:
+		switch {
+		case k.Want == uniqueFormat:
+			return description{"duplicate", "holds an element twice"}
+		case strings.HasPrefix(k.Want, enumFormat):
+			return description{"not_listed", "must be one of the listed values"}
+		}
 		return description{"format", "must be a well-formed " + k.Want}
 	case *kind.Pattern:
 		return description{"pattern", "does not have the expected form"}
@@ -183,8 +192,6 @@ func describe(k jsonschema.ErrorKind) description {
 		return description{"too_large", "must be less than " + decimal(k.Want)}
 	case *kind.MultipleOf:
 		return description{"multiple_of", "must be a multiple of " + decimal(k.Want)}
-	case *kind.UniqueItems:
-		return description{"duplicate", "holds an element twice"}
 	case *kind.Contains, *kind.MinContains, *kind.MaxContains:
 		return description{"contains", "holds too few or too many elements of the described form"}
 	case *kind.PropertyNames:
