@@ -1,14 +1,52 @@
 package edge
 
 import (
+	"context"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
+	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/check/probe"
+	"github.com/ringwall/ringwall/policy"
 )
+
+// siteCertificate is judged as a client does it, and as somebody who scans
+// addresses does. A waiver only silences the proof.
+var siteCertificate = Control{
+	Meta: check.Meta{
+		ID:    "edge/certificate",
+		Title: "Clients of the site get a certificate that they trust, and nobody else learns its name",
+		Why:   "An expired certificate stops every client; one that is given to whoever asks tells scanners of addresses which site is there.",
+		Ref:   "RFC 5280; RFC 6066, 3; RFC 9525; ASVS 5.0 V12.2; blueprint E2, T7, checklist 1",
+	},
+	Verify: verifyCertificate,
+}
+
+// Certificates gets the site's certificate from somewhere else than files, and
+// keeps it renewed. edge/acme has the one that asks an authority.
+type Certificates interface {
+	// GetCertificate is asked at each handshake for the site. It must not
+	// block. An error, such as that there is none yet, ends the handshake.
+	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
+
+	// Challenge answers what an authority asks over plain HTTP and leaves all
+	// else to next.
+	Challenge(next http.Handler) http.Handler
+
+	// Run gets and renews the certificate until ctx ends. It is started once,
+	// when the addresses are listened on: https, and redirect, "" when there is
+	// none. When no certificate is to be had, it says so, and tries again later.
+	Run(ctx context.Context, https, redirect string)
+}
 
 // LoadCertificate reads the site's certificate, with its chain, and its key.
 //
@@ -41,13 +79,19 @@ func LoadCertificate(cert, key, site string, now time.Time) (*tls.Certificate, e
 	return nil, fmt.Errorf("the certificate in %s %w", cert, err)
 }
 
-// ownerOnly refuses a key that group or others can read.
+// ownerOnly refuses a key that group or others can read. A credential of systemd
+// may have the bit of the group: it is root's, and the bit is where an ACL shows
+// that lets the service in, and nobody else (systemd.exec(5), LoadCredential=).
 func ownerOnly(path string) error {
 	fi, err := os.Stat(path)
 	if err != nil {
 		return err
 	}
-	if fi.Mode().Perm()&0o077 != 0 {
+	others := fs.FileMode(0o077)
+	if folder := os.Getenv("CREDENTIALS_DIRECTORY"); folder != "" && filepath.Dir(path) == filepath.Clean(folder) {
+		others = 0o037
+	}
+	if fi.Mode().Perm()&others != 0 {
 		return fmt.Errorf("%s can be read by others than its owner (mode %04o): type chmod 600 %s", path, fi.Mode().Perm(), path)
 	}
 	return nil
@@ -64,22 +108,74 @@ func names(c *x509.Certificate) string {
 	return strings.Join(all, ", ")
 }
 
-// TLSConfig is TLS 1.2 and later with forward secrecy and authenticated
-// encryption only. Curves are Go's: X25519MLKEM768 first, so that what is
-// recorded today cannot be read by a quantum computer later. The function is
-// asked at each handshake, so that a reload takes effect for the next client.
-func TLSConfig(certificate func() *tls.Certificate) *tls.Config {
-	return &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		// For TLS 1.2; those of 1.3 are all good and cannot be chosen.
-		CipherSuites: []uint16{
-			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-		},
-		NextProtos: []string{"h2", "http/1.1"},
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return certificate(), nil
-		},
+// verifyCertificate makes a handshake as clients do, and others for a name that
+// is not the site's and for none.
+func verifyCertificate(ctx context.Context, p *policy.Policy, c *probe.Client) check.Finding {
+	const want = "a chain that clients trust, for the site, with time left"
+	conn, err := c.Handshake(ctx, &tls.Config{ServerName: serverName(p, c)})
+	var untrusted *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &untrusted):
+		return check.Failed("clients refuse it: "+untrusted.Err.Error(), want,
+			"get a certificate for the site: edge.tls.acme in the policy; name a private authority's CA with --cacert")
+	case probe.Refused(err) && !hungUp(err): // an alert
+		return check.Failed("no certificate for the site: "+err.Error(), want, "read the server's log for certificate.failed")
+	case err != nil:
+		return check.Unseen("no handshake: %v", err)
+	}
+	leaf := conn.ConnectionState().PeerCertificates[0]
+	conn.Close()
+	left := time.Until(leaf.NotAfter)
+	if left < leastLeft(leaf) {
+		return check.Failed(fmt.Sprintf("%s are left, of %s", days(left), days(leaf.NotAfter.Sub(leaf.NotBefore))),
+			fmt.Sprintf("%s or more", days(leastLeft(leaf))), "see why it was not renewed: the server's log has certificate.failed")
+	}
+	if key, ok := leaf.PublicKey.(*rsa.PublicKey); ok && key.Size() < 2048/8 {
+		return check.Failed(fmt.Sprintf("an RSA key of %d bits", key.Size()*8), "2048 bits or more, or ECDSA", "make a new key and get a certificate for it")
+	}
+	strangers := []string{"ringwall-check.invalid"}
+	if !loopbackHost(serverName(p, c)) {
+		strangers = append(strangers, "")
+	}
+	for _, name := range strangers {
+		asked := "a client that asked for " + name
+		if name == "" {
+			asked = "a client that asked for no name"
+		}
+		conn, err := c.Handshake(ctx, &tls.Config{ServerName: name, InsecureSkipVerify: true})
+		if err != nil {
+			if !probe.Refused(err) {
+				return check.Unseen("no answer to %s: %v", asked, err)
+			}
+			continue
+		}
+		given := conn.ConnectionState().PeerCertificates[0]
+		conn.Close()
+		if given.VerifyHostname(serverName(p, c)) == nil {
+			return check.Failed(asked+" was given the site's", "no certificate that names the site",
+				"put Ringwall's edge in front of the API, or refuse the handshake for other names (nginx: ssl_reject_handshake on, in a default server)")
+		}
+	}
+	return check.Passed("%s left, for %s; who asks for another name gets none", days(left), names(leaf))
+}
+
+// leastLeft is when somebody must look: two weeks before the end, and a sixth of
+// their life for those whose life is short.
+func leastLeft(leaf *x509.Certificate) time.Duration {
+	return min(14*day, leaf.NotAfter.Sub(leaf.NotBefore)/6)
+}
+
+const day = 24 * time.Hour
+
+func days(d time.Duration) string {
+	switch n := int(d / day); {
+	case d < 0:
+		return "0 days"
+	case n == 0:
+		return d.Round(time.Minute).String()
+	case n == 1:
+		return "1 day"
+	default:
+		return fmt.Sprintf("%d days", n)
 	}
 }

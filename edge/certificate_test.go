@@ -82,6 +82,14 @@ func TestTrapCertificateThatDoesNotLoad(t *testing.T) {
 		}},
 		{name: "key that the group reads", err: "chmod 600", names: []string{"api.example.com"}, spoil: func(t *testing.T, _, key string) { os.Chmod(key, 0o640) }},
 		{name: "key that the world reads", err: "chmod 600", names: []string{"api.example.com"}, spoil: func(t *testing.T, _, key string) { os.Chmod(key, 0o604) }},
+		{name: "credential that the group reads", names: []string{"api.example.com"}, spoil: func(t *testing.T, _, key string) {
+			t.Setenv("CREDENTIALS_DIRECTORY", filepath.Dir(key))
+			os.Chmod(key, 0o440)
+		}},
+		{name: "credential that the world reads", err: "chmod 600", names: []string{"api.example.com"}, spoil: func(t *testing.T, _, key string) {
+			t.Setenv("CREDENTIALS_DIRECTORY", filepath.Dir(key))
+			os.Chmod(key, 0o444)
+		}},
 		{name: "key is a folder", err: "site.key", names: []string{"api.example.com"}, spoil: func(t *testing.T, _, key string) { os.Remove(key); os.Mkdir(key, 0o700) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -126,7 +134,8 @@ func serveTLS(t *testing.T, h http.Handler) string {
 		t.Fatal(err)
 	}
 	srv := edge.NewServer(h, slog.New(slog.DiscardHandler))
-	srv.TLSConfig = edge.TLSConfig(func() *tls.Certificate { return pair })
+	srv.TLSConfig = edge.TLSConfig(func(name string) bool { return edge.ServedName("localhost", name) },
+		func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair, nil }, false)
 	go func() { _ = srv.ServeTLS(ls[0], "", "") }()
 	t.Cleanup(func() { srv.Close() })
 	return ls[0].Addr().String()

@@ -25,23 +25,41 @@ const (
 	SessionHeader = "X-Ringwall-Session"
 )
 
-// claimed are the names, folded, of headers that only the edge writes, or that
-// make an upstream see another client, method or path than the one that was
-// judged. A client's are dropped in any spelling.
-var claimed = map[string]bool{
-	"forwarded": true, "xrealip": true, "xrequestid": true, "xclientip": true, "xclusterclientip": true,
-	"clientip": true, "trueclientip": true, "cfconnectingip": true, "fastlyclientip": true,
-	"xoriginalurl": true, "xoriginaluri": true, "xoriginalhost": true, "xoriginalmethod": true, "xrewriteurl": true,
-	"xhttpmethod": true, "xhttpmethodoverride": true, "xmethodoverride": true,
-	"proxy": true, // read as HTTP_PROXY by CGI programs (httpoxy, CVE-2016-5385)
+// What becomes of a request header on its way to the upstream.
+type nameKind uint8
+
+const (
+	nameKept    nameKind = iota
+	nameDropped          // it never reaches the upstream
+	nameUnusual          // it asks something of the connection
+)
+
+// fates are those that are not kept, folded: only the edge writes them, or they
+// make an upstream see another client, method, path or body than the one that
+// was judged. A client's are dropped in any spelling.
+var fates = map[string]nameKind{
+	"forwarded": nameDropped, "xrealip": nameDropped, "xrequestid": nameDropped, "xclientip": nameDropped, "xclusterclientip": nameDropped,
+	"clientip": nameDropped, "trueclientip": nameDropped, "cfconnectingip": nameDropped, "fastlyclientip": nameDropped,
+	"xoriginalurl": nameDropped, "xoriginaluri": nameDropped, "xoriginalhost": nameDropped, "xoriginalmethod": nameDropped,
+	"xrewriteurl": nameDropped, "xhttpmethod": nameDropped, "xhttpmethodoverride": nameDropped, "xmethodoverride": nameDropped,
+	"proxy": nameDropped, // read as HTTP_PROXY by CGI programs (httpoxy, CVE-2016-5385)
+
+	// Written anew, or for one hop (RFC 9110, 7.6.1).
+	"host": nameDropped, "contentlength": nameDropped, "transferencoding": nameDropped, "trailer": nameDropped, "acceptencoding": nameDropped,
+	"keepalive": nameDropped, "proxyconnection": nameDropped, "proxyauthenticate": nameDropped, "proxyauthorization": nameDropped,
+
+	"connection": nameUnusual, "upgrade": nameUnusual, "te": nameUnusual, "expect": nameUnusual,
 }
 
-// dropped reports whether a request header of this name is kept from the
-// upstream: those that only the edge writes, whatever stands between their
-// letters, and all with a character other than letters, digits and hyphens.
-// The latter are the ones that CGI, WSGI and Rack programs cannot tell from
-// another header: Content_Type is their Content-Type (nginx drops them too).
-func dropped(name string) bool {
+// judgeName says what becomes of a request header of this name, whatever stands
+// between its letters. Names with another character than letters, digits and
+// hyphens are dropped: CGI, WSGI and Rack programs cannot tell them from others,
+// Content_Type is their Content-Type (nginx drops them too).
+func judgeName(name string) nameKind {
+	switch name {
+	case "Accept", "Accept-Language", "Authorization", "Content-Type", "Cookie", "Origin", "Referer", "User-Agent":
+		return nameKept
+	}
 	var buf [40]byte
 	folded := buf[:0]
 	for i := range len(name) {
@@ -53,54 +71,83 @@ func dropped(name string) bool {
 		case c == '-':
 			continue
 		default:
-			return true
+			return nameDropped
 		}
 		if len(folded) < len(buf) {
 			folded = append(folded, c)
 		}
 	}
-	return strings.HasPrefix(string(folded), "xringwall") ||
-		strings.HasPrefix(string(folded), "xforwarded") ||
-		claimed[string(folded)]
+	if strings.HasPrefix(string(folded), "xringwall") || strings.HasPrefix(string(folded), "xforwarded") || len(folded) == 0 {
+		return nameDropped
+	}
+	return fates[string(folded)]
 }
 
-// setForwarded replaces what the client said of itself by what the ring knows.
-// It runs after the headers that Connection names were removed, so that no
-// client can name ours there (RFC 9110, 7.6.1). The identity headers are
-// deleted first and set only for a known caller.
-func setForwarded(h http.Header, o Origin, host string) {
+// told is all that the upstream is told of a request besides the client's own
+// headers. Names are in canonical form; none stands twice.
+func (x *Proxy) told(o Origin, asked string, to []field) []field {
+	if o.Client.IsValid() {
+		client := o.Client.String()
+		to = append(to, field{"X-Forwarded-For", client}, field{"X-Real-Ip", client})
+	}
+	proto := "http"
+	if o.Secure {
+		proto = "https"
+	}
+	to = append(to, field{"X-Forwarded-Proto", proto}, field{"X-Forwarded-Host", x.host(asked)})
+	if o.RequestID != "" {
+		to = append(to, field{"X-Request-Id", o.RequestID})
+	}
+	if o.User == "" {
+		return to
+	}
+	to = append(to, field{UserHeader, o.User})
+	o.Roles = listable(o.Roles)
+	roles := strings.Join(o.Roles, ",")
+	if roles != "" {
+		to = append(to, field{RolesHeader, roles})
+	}
+	if o.Session != "" {
+		to = append(to, field{SessionHeader, o.Session})
+	}
+	if s := x.assertions.of(o, roles); s != "" {
+		to = append(to, field{AssertionHeader, s})
+	}
+	return to
+}
+
+// setTold replaces what the client said of itself by what the ring knows. It
+// runs after the headers that Connection names were removed, so that no client
+// can name ours there (RFC 9110, 7.6.1).
+func (x *Proxy) setTold(h http.Header, o Origin, asked string) {
 	for name := range h {
-		if dropped(name) {
+		if judgeName(name) == nameDropped {
 			delete(h, name)
 		}
 	}
-	if o.Client.IsValid() {
-		client := []string{o.Client.String()}
-		h["X-Forwarded-For"], h["X-Real-Ip"] = client, client
-	}
-	h["X-Forwarded-Proto"] = protoHTTP
-	if o.Secure {
-		h["X-Forwarded-Proto"] = protoHTTPS
-	}
-	h["X-Forwarded-Host"] = []string{host}
-	if o.RequestID != "" {
-		h["X-Request-Id"] = []string{o.RequestID}
-	}
-	if o.User == "" {
-		return
-	}
-	h[UserHeader] = []string{o.User}
-	if len(o.Roles) > 0 {
-		if roles := listable(o.Roles); len(roles) > 0 {
-			h[RolesHeader] = []string{strings.Join(roles, ",")}
-		}
-	}
-	if o.Session != "" {
-		h[SessionHeader] = []string{o.Session}
+	for _, f := range x.told(o, asked, nil) {
+		h[f.name] = []string{f.value}
 	}
 }
 
-var protoHTTP, protoHTTPS = []string{"http"}, []string{"https"}
+// host is the client's host name with its port, when it names the site: the
+// upstream may make links of it, so nothing else of the client's goes there.
+func (x *Proxy) host(asked string) string {
+	if asked == x.site {
+		return x.site
+	}
+	n := len(x.site)
+	if len(asked) < n+2 || asked[n] != ':' || !strings.EqualFold(asked[:n], x.site) {
+		return x.site
+	}
+	if port := asked[n+1:]; len(port) > 5 || strings.Trim(port, "0123456789") != "" {
+		return x.site
+	}
+	if asked[:n] == x.site {
+		return asked
+	}
+	return x.site + asked[n:]
+}
 
 // listable leaves out the roles that would read as others once joined by
 // commas: a role "x,admin" must not become admin.

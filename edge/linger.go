@@ -30,16 +30,24 @@ func linger(l net.Listener) net.Listener {
 
 func (l *lingerListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
-	if tcp, ok := c.(*net.TCPConn); ok && err == nil {
-		return &lingerConn{TCPConn: tcp, slots: l.slots}, nil
+	if half, ok := c.(halfCloser); ok && err == nil {
+		return &lingerConn{halfCloser: half, slots: l.slots}, nil
 	}
 	return c, err
 }
 
+// A halfCloser is TCP, or a unix socket: nginx, too, takes a write that fails for
+// the end of a request, and answers 502 for what it has not read yet.
+type halfCloser interface {
+	net.Conn
+	CloseWrite() error
+}
+
 type lingerConn struct {
-	*net.TCPConn
+	halfCloser
 	slots  chan struct{}
 	closed atomic.Bool
+	gone   func() // called once nothing is left of the connection; nil: nobody asks
 }
 
 // Close returns at once; whoever still reads is let go within lingerTime.
@@ -50,18 +58,39 @@ func (c *lingerConn) Close() error {
 	select {
 	case c.slots <- struct{}{}:
 	default:
-		return c.TCPConn.Close()
+		return c.end()
 	}
 	if err := c.CloseWrite(); err != nil { // the client is gone
 		<-c.slots
-		return c.TCPConn.Close()
+		return c.end()
 	}
-	end := time.AfterFunc(lingerTime, func() { c.TCPConn.Close() })
+	// In the place of the server's own, which is over where it lost patience with
+	// a body: it would end here at once.
+	_ = c.SetReadDeadline(time.Now().Add(lingerTime))
 	go func() {
-		_, _ = io.Copy(io.Discard, c.TCPConn) // until the client has closed, too
-		end.Stop()
-		c.TCPConn.Close()
+		_, _ = io.Copy(io.Discard, c.halfCloser) // until the client has closed, too
+		_ = c.end()
 		<-c.slots
 	}()
 	return nil
+}
+
+// reset closes without waiting for anything: the client is told at once, and
+// the kernel keeps nothing.
+func (c *lingerConn) reset() {
+	if c.closed.Swap(true) {
+		return
+	}
+	if tcp, ok := c.halfCloser.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = c.end()
+}
+
+func (c *lingerConn) end() error {
+	err := c.halfCloser.Close()
+	if c.gone != nil {
+		c.gone()
+	}
+	return err
 }

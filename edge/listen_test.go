@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -133,5 +134,43 @@ func TestClosedConnectionIsLetGo(t *testing.T) {
 	}
 	if err := <-read; err == nil { // though the client never closes
 		t.Error("a read of a closed connection succeeded")
+	}
+}
+
+// A client that still sends when the server has answered and closed, as nginx
+// does with a body, gets the answer: its next write does not fail.
+func TestAnswerArrivesBeforeTheEnd(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:0", "unix:" + filepath.Join(t.TempDir(), "s")} {
+		ls, err := edge.Listen(t.Context(), address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ls[0].Close()
+		client, err := net.Dial(ls[0].Addr().Network(), ls[0].Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		if _, err := client.Write(make([]byte, 4096)); err != nil {
+			t.Fatal(err)
+		}
+		c, err := ls[0].Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(c, "answer"); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		for range 3 {
+			if _, err := client.Write(make([]byte, 4096)); err != nil {
+				t.Errorf("%s: a write after the answer: %v", address, err)
+			}
+		}
+		if got, err := io.ReadAll(client); string(got) != "answer" || err != nil {
+			t.Errorf("%s: read %q, %v", address, got, err)
+		}
 	}
 }

@@ -13,16 +13,24 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/ringwall/ringwall/audit"
 	"github.com/ringwall/ringwall/policy"
 )
 
-// Deps is what the proxy is given. Zero fields: Log drops what it gets, Origin
-// believes the connection and nothing else, Failed answers with a bare status.
+// Deps is what the proxy is given. Zero fields: Log and Audit drop what they
+// get, Origin believes the connection and nothing else, Failed answers with a
+// bare status, and without Assert the upstream gets no assertion.
 type Deps struct {
-	Log *slog.Logger
+	Log   *slog.Logger
+	Audit audit.Sink // upstreams that go down and come up
 
 	// Origin says what the upstream is told of a request.
 	Origin func(*http.Request) Origin
+
+	// Assert signs who calls, for the upstream to verify (see AssertionHeader);
+	// "" when it cannot. It is asked for callers that are signed in, and not for
+	// every request of theirs.
+	Assert func(Origin) string
 
 	// Failed answers a request that the upstream did not answer, or takes note
 	// of one whose answer broke off (Failure.Begun).
@@ -31,7 +39,7 @@ type Deps struct {
 
 // A Failure is why a request has no answer, or half of one, from the upstream.
 type Failure struct {
-	Status int    // 400, 413, StatusClientGone, 502 or 504
+	Status int    // 400, 408, 413, StatusClientGone, 502 or 504
 	Detail string // public
 	Err    error  // for the operator
 	Begun  bool   // the answer had begun: nothing more can be written
@@ -41,9 +49,11 @@ type Failure struct {
 // connection before the answer. It is never seen by anyone but the log.
 const StatusClientGone = 499
 
-// A Proxy passes requests on to the policy's upstream over HTTP/1.1, and its
-// answers back as they come: server-sent events, WebSockets and bodies of any
-// size are streamed.
+// A Proxy passes requests on to the policy's upstreams over HTTP/1.1, or HTTP/2
+// where the policy says so (h2c), and their answers back as they come: server-sent
+// events, WebSockets, gRPC and bodies of any size are streamed. An answer that
+// has begun is broken off when the upstream is silent for edge.timeouts.read, one
+// that streams for edge.timeouts.stream.
 //
 // The upstream gets the client's headers, its cookies and Authorization among
 // them: an API that reads its own tokens keeps working, and both are the
@@ -53,20 +63,29 @@ const StatusClientGone = 499
 // is asked for uncompressed answers: compression, and its ban on answers that
 // carry secrets, is the ring's.
 //
-// It keeps connections to the upstream; Close gives them up.
+// It keeps connections to the upstreams; Close gives them up.
 type Proxy struct {
-	site      string
-	deps      Deps
-	upstream  *upstream
-	transport *http.Transport
-	reverse   *httputil.ReverseProxy
+	site       string
+	deps       Deps
+	timeouts   policy.Timeouts
+	health     policy.Health
+	upstreams  *upstreams
+	assertions assertions
+	reverse    *httputil.ReverseProxy
+
+	watching sync.Once // begins with the first request
+	ctx      context.Context
+	cancel   context.CancelFunc // by Close
 }
 
-// NewProxy makes a proxy for the policy's upstream. It does not connect: an
+// NewProxy makes a proxy for the policy's upstreams. It does not connect: an
 // upstream that is down is answered 502, and seen by Reachable.
 func NewProxy(p *policy.Policy, deps Deps) (*Proxy, error) {
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
+	}
+	if deps.Audit == nil {
+		deps.Audit = audit.Discard
 	}
 	if deps.Origin == nil {
 		deps.Origin = fromConnection
@@ -74,111 +93,100 @@ func NewProxy(p *policy.Policy, deps Deps) (*Proxy, error) {
 	if deps.Failed == nil {
 		deps.Failed = bareStatus
 	}
-	u, err := parseUpstream(p.Upstream, p.Edge.Timeouts)
+	t := p.Edge.Timeouts
+	if t.Connect <= 0 || t.Send <= 0 || t.Read <= 0 || t.Stream <= 0 {
+		return nil, fmt.Errorf("edge.timeouts: %v, %v, %v and %v are not all positive", t.Connect, t.Send, t.Read, t.Stream)
+	}
+	u, err := newUpstreams(p, deps.Audit)
 	if err != nil {
 		return nil, err
 	}
-	x := &Proxy{site: p.Site, deps: deps, upstream: u, transport: u.transport(p.Edge.Timeouts)}
-	x.reverse = &httputil.ReverseProxy{
-		Rewrite:        x.rewrite,
-		Transport:      x.transport,
-		ModifyResponse: x.answered,
-		ErrorHandler:   x.failed,
-		ErrorLog:       slog.NewLogLogger(deps.Log.Handler(), slog.LevelDebug),
-		BufferPool:     &buffers,
-	}
+	x := &Proxy{site: p.Site, deps: deps, timeouts: t, health: p.Edge.Health, upstreams: u}
+	x.assertions.sign = deps.Assert
+	x.ctx, x.cancel = context.WithCancel(context.Background())
+	x.reverse = x.newReverse()
 	return x, nil
 }
 
 // ServeHTTP implements http.Handler.
 func (x *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if x.health.Path != "" {
+		x.watching.Do(func() { x.upstreams.watch(x.ctx, x.site, x.health) })
+	}
 	if name := nominated(r.Header); name != "" {
 		x.deps.Failed(w, r, Failure{Status: http.StatusBadRequest, Detail: "The Connection header names a header that belongs to the message.",
 			Err: fmt.Errorf("Connection names %s", name)})
 		return
 	}
-	if user := x.deps.Origin(r).User; user != "" && !sayable(user) {
-		x.deps.Failed(w, r, Failure{Status: http.StatusBadGateway, Detail: "The API cannot be told who calls.",
-			Err: fmt.Errorf("the caller's id %q does not fit in a header", user)})
+	if u := r.URL; !oneWord(u.RawQuery) || !oneWord(u.Opaque) || !rooted(r, u.Path) || !rooted(r, u.RawPath) {
+		x.deps.Failed(w, r, Failure{Status: http.StatusBadRequest, Detail: "The target of the request cannot be passed on.",
+			Err: errors.New("the target has a blank or a control character, or its path does not begin with a slash")})
 		return
 	}
-	x.reverse.ServeHTTP(w, r)
+	o := x.deps.Origin(r)
+	if o.User != "" && !sayable(o.User) {
+		x.deps.Failed(w, r, Failure{Status: http.StatusBadGateway, Detail: "The API cannot be told who calls.",
+			Err: fmt.Errorf("the caller's id %q does not fit in a header", o.User)})
+		return
+	}
+	// What the upstream does not name the type of is not ours to name: net/http
+	// would guess, and make a page of what looks like one.
+	if h := w.Header(); h["Content-Type"] == nil {
+		h["Content-Type"] = nil
+	}
+	if x.upstreams.h2c || !x.direct(w, r, o) {
+		x.reverse.ServeHTTP(w, r)
+	}
 }
 
-// Reachable connects to the upstream and hangs up.
+// oneWord reports whether s can stand in a request line. HTTP/2 has none, and
+// takes a blank there, behind which another version would be read.
+func oneWord(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// rooted reports whether a path can stand in a request line. The asterisk is
+// for OPTIONS, alone (RFC 9112, 3.2.4).
+func rooted(r *http.Request, path string) bool {
+	return path == "" || path[0] == '/' || path == "*" && r.Method == http.MethodOptions && r.URL.RawQuery == "" && !r.URL.ForceQuery
+}
+
+// Reachable reports whether at least one upstream takes a connection and, where
+// the policy has edge.health, answers well there.
 func (x *Proxy) Reachable(ctx context.Context) error {
-	c, err := x.upstream.dial(ctx, "", "")
-	if err != nil {
-		return fmt.Errorf("upstream: %w", err)
-	}
-	return c.Close()
+	return x.upstreams.reachable(ctx, x.site, x.health.Path)
 }
 
-// Close gives up idle connections to the upstream. Requests under way end as
-// they would have.
-func (x *Proxy) Close() { x.transport.CloseIdleConnections() }
-
-func (x *Proxy) rewrite(pr *httputil.ProxyRequest) {
-	out := pr.Out
-	out.URL.Scheme, out.URL.Host = "http", "upstream" // the transport knows the address
-	out.Host = x.site
-	setForwarded(out.Header, x.deps.Origin(pr.In), x.host(pr.In.Host))
-	out.Header["Accept-Encoding"] = identity
-	delete(out.Header, "Expect")
-	delete(out.Header, "Te")
-	out.Trailer = nil
-}
-
-var identity = []string{"identity"}
-
-// host is the client's host name with its port, when it names the site: the
-// upstream may make links of it, so nothing else of the client's goes there.
-func (x *Proxy) host(asked string) string {
-	port, ok := strings.CutPrefix(strings.ToLower(asked), x.site+":")
-	if !ok || len(port) > 5 || strings.Trim(port, "0123456789") != "" {
-		return x.site
-	}
-	return x.site + ":" + port
-}
-
-// answered watches the answer's body, so that one that breaks off is noticed.
-// The ring sends no trailers: none of them could be judged any more.
-func (x *Proxy) answered(res *http.Response) error {
-	if res.StatusCode == http.StatusSwitchingProtocols {
-		return nil
-	}
-	res.Trailer = nil
-	res.Body = &watched{ReadCloser: res.Body, proxy: x, r: res.Request}
-	return nil
-}
-
-type watched struct {
-	io.ReadCloser
-	proxy *Proxy
-	r     *http.Request
-}
-
-func (b *watched) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF && b.r.Context().Err() == nil {
-		b.proxy.deps.Failed(nil, b.r, Failure{Status: http.StatusBadGateway, Begun: true,
-			Err: fmt.Errorf("the upstream's answer broke off: %w", err)})
-	}
-	return n, err
+// Close gives up idle connections to the upstreams, and ends checks of their
+// health. Requests under way end as they would have.
+func (x *Proxy) Close() {
+	x.cancel()
+	x.upstreams.close()
 }
 
 // failed answers in the upstream's place. What it was is for the operator
 // only: the text of a network error names addresses and ports.
 func (x *Proxy) failed(w http.ResponseWriter, r *http.Request, err error) {
 	f := Failure{Status: http.StatusBadGateway, Detail: "The API cannot be reached at the moment.", Err: err}
-	var tooLarge *http.MaxBytesError
-	var network net.Error
+	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
+	_, body := errors.AsType[*badBody](err)
 	switch {
-	case errors.As(err, &tooLarge):
+	case tooLarge:
 		f.Status, f.Detail = http.StatusRequestEntityTooLarge, "The request body is too large."
 	case errors.Is(r.Context().Err(), context.Canceled):
 		f.Status, f.Detail = StatusClientGone, "The client closed the connection."
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
+	case body && isTimeout(err):
+		f.Status, f.Detail = http.StatusRequestTimeout, "The request body did not come in time."
+	case body && brokeOff(err):
+		f.Status, f.Detail = StatusClientGone, "The client closed the connection."
+	case body:
+		f.Status, f.Detail = http.StatusBadRequest, "The request body cannot be read."
+	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
 		f.Status, f.Detail = http.StatusGatewayTimeout, "The API did not answer in time."
 	}
 	x.deps.Failed(w, r, f)
@@ -193,6 +201,12 @@ func bareStatus(w http.ResponseWriter, _ *http.Request, f Failure) {
 	if !f.Begun {
 		http.Error(w, f.Detail, f.Status)
 	}
+}
+
+// brokeOff reports an error of a connection, not of what came over it.
+func brokeOff(err error) bool {
+	_, network := errors.AsType[net.Error](err)
+	return network || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // nominated returns the header of a list that Connection names, or "". RFC
@@ -211,19 +225,3 @@ func nominated(h http.Header) string {
 	}
 	return ""
 }
-
-// buffers lends the proxy what it copies bodies through.
-var buffers bufferPool
-
-type bufferPool struct{ pool sync.Pool }
-
-const bufferSize = 32 << 10
-
-func (b *bufferPool) Get() []byte {
-	if a, ok := b.pool.Get().(*[bufferSize]byte); ok {
-		return a[:]
-	}
-	return make([]byte, bufferSize)
-}
-
-func (b *bufferPool) Put(s []byte) { b.pool.Put((*[bufferSize]byte)(s)) }

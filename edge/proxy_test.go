@@ -35,7 +35,7 @@ var alice = edge.Origin{
 func proxyPolicy(upstream string) *policy.Policy {
 	p := policy.Default()
 	p.Site, p.Upstream = "api.example.com", upstream
-	p.Edge.Timeouts = policy.Timeouts{Connect: 5 * time.Second, Send: 5 * time.Second, Read: 5 * time.Second}
+	p.Edge.Timeouts = policy.Timeouts{Connect: 5 * time.Second, Send: 5 * time.Second, Read: 5 * time.Second, Stream: 5 * time.Second}
 	return p
 }
 
@@ -464,7 +464,7 @@ func TestTrapServerSentEventsStreamAtOnce(t *testing.T) {
 	next := make(chan struct{})
 	addr, _ := serveProxy(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
-		for range 3 {
+		for range 8 {
 			_, _ = io.WriteString(w, "data: now\n\n")
 			_ = http.NewResponseController(w).Flush()
 			<-next
@@ -476,17 +476,19 @@ func TestTrapServerSentEventsStreamAtOnce(t *testing.T) {
 	}
 	defer res.Body.Close()
 	br := bufio.NewReader(res.Body)
-	for range 3 { // the next event is written only once this one was read
+	quickest := time.Hour // other load makes an event late, and none early
+	for range 8 {         // the next event is written only once this one was read
 		begin := time.Now()
 		line, err := br.ReadString('\n')
 		if err != nil || line != "data: now\n" {
 			t.Fatalf("read %q, %v", line, err)
 		}
-		if d := time.Since(begin); d > 100*time.Millisecond {
-			t.Errorf("an event took %v, want at most 100 ms", d)
-		}
+		quickest = min(quickest, time.Since(begin))
 		_, _ = br.ReadString('\n')
 		next <- struct{}{}
+	}
+	if quickest > 100*time.Millisecond {
+		t.Errorf("the quickest event took %v, want at most 100 ms", quickest)
 	}
 }
 

@@ -9,33 +9,45 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/ringwall/ringwall/policy"
 )
 
-// An upstream is where the API listens: a loopback port or a unix socket.
+// An upstream is one place where the API listens: a loopback port or a unix
+// socket.
 type upstream struct {
+	name    string // as the policy has it
 	network string // "tcp" or "unix"
 	address string
 	dialer  net.Dialer
 	send    time.Duration
+	h2c     bool // it is spoken to in HTTP/2
+
+	busy   atomic.Int64 // requests under way
+	kept   kept
+	health health
+	checks *http.Transport
 }
 
-// parseUpstream reads http://HOST:PORT and unix:/PATH. The host must be
+// parseUpstream reads http://HOST:PORT and unix:/PATH, and h2c://HOST:PORT and
+// h2c+unix:/PATH, where HTTP/2 is spoken from the first byte. The host must be
 // localhost or a loopback address: what is not on this machine would be
 // reached without TLS, and could be reached around the rings.
 func parseUpstream(s string, t policy.Timeouts) (*upstream, error) {
-	u := &upstream{dialer: net.Dialer{Timeout: t.Connect}, send: t.Send}
-	if path, ok := strings.CutPrefix(s, "unix:"); ok {
+	u := &upstream{name: s, dialer: net.Dialer{Timeout: t.Connect}, send: t.Send}
+	address, h2c := policy.OverHTTP2(s)
+	u.h2c = h2c
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		if !strings.HasPrefix(path, "/") {
 			return nil, fmt.Errorf("upstream %q: a unix socket is written with its full path, unix:/run/api.sock", s)
 		}
 		u.network, u.address = "unix", path
 		return u, nil
 	}
-	l, err := url.Parse(s)
+	l, err := url.Parse(address)
 	if err != nil {
 		return nil, fmt.Errorf("upstream %q: %w", s, err)
 	}
@@ -62,12 +74,25 @@ func onlyLoopback(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-func (u *upstream) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+// unreachable is why there is no connection to an upstream: nothing was sent.
+type unreachable struct {
+	error
+	upstream *upstream
+}
+
+func (e *unreachable) Unwrap() error { return e.error }
+
+// dial connects. What it finds is told to the upstream's health.
+func (u *upstream) dial(ctx context.Context) (net.Conn, error) {
 	c, err := u.dialer.DialContext(ctx, u.network, u.address)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		u.health.connected()
+		return c, nil
 	}
-	return &sendBound{Conn: c, limit: u.send}, nil
+	if ctx.Err() == nil {
+		u.health.refused(err)
+	}
+	return nil, &unreachable{err, u}
 }
 
 // sendBound gives each write its own deadline, so that an upstream that stops
@@ -84,22 +109,4 @@ func (c *sendBound) Write(p []byte) (int, error) {
 		}
 	}
 	return c.Conn.Write(p)
-}
-
-func (u *upstream) transport(t policy.Timeouts) *http.Transport {
-	return &http.Transport{
-		DialContext: u.dial,
-		// One framing only towards the upstream: HTTP/1.1 (blueprint E4).
-		ForceAttemptHTTP2:      false,
-		DisableCompression:     true, // what the upstream sends is passed on as it is
-		MaxIdleConns:           256,
-		MaxIdleConnsPerHost:    256,
-		MaxResponseHeaderBytes: 64 << 10,
-		ResponseHeaderTimeout:  t.Read,
-		// Shorter than the 5 s after which Node.js closes an idle connection:
-		// a request written to a connection that is being closed is lost.
-		IdleConnTimeout: 4 * time.Second,
-		WriteBufferSize: 16 << 10,
-		ReadBufferSize:  16 << 10,
-	}
 }

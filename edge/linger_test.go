@@ -1,0 +1,54 @@
+package edge
+
+import (
+	"io"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// TestAnswersArriveWhileTheClientWrites closes as a server does that has lost
+// patience with a body: its reads have a deadline that is over.
+func TestAnswersArriveWhileTheClientWrites(t *testing.T) {
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) {
+			address := "127.0.0.1:0"
+			if network == "unix" {
+				address = filepath.Join(t.TempDir(), "s")
+			}
+			plain, err := net.Listen(network, address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := linger(plain)
+			defer l.Close()
+			client, err := net.Dial(network, l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			server, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(client, "the first part"); err != nil {
+				t.Fatal(err)
+			}
+			_ = server.SetReadDeadline(time.Unix(1, 0))
+			if _, err := io.WriteString(server, "an answer"); err != nil {
+				t.Fatal(err)
+			}
+			server.Close()
+			for range 5 {
+				time.Sleep(20 * time.Millisecond)
+				if _, err := io.WriteString(client, "and what follows"); err != nil {
+					t.Fatalf("a write within the time that is left to the client: %v", err)
+				}
+			}
+			if answer, err := io.ReadAll(client); err != nil || string(answer) != "an answer" {
+				t.Errorf("%q and %v", answer, err)
+			}
+		})
+	}
+}

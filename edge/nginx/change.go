@@ -1,0 +1,226 @@
+package nginx
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/google/renameio/v2"
+)
+
+// A Change is one file as it is to be.
+type Change struct {
+	Path   string
+	Text   string
+	Mode   fs.FileMode
+	Secret bool // its content is not shown
+
+	Remove bool   // it is to be gone instead
+	Folder bool   // it is a folder
+	Owner  *Owner // nil: whoever writes it
+	Keep   bool   // one that is there stays as it is
+}
+
+// Owner is a user and a group of the machine.
+type Owner struct{ UID, GID int }
+
+// A changeSet writes changes and can take them back, also after the process was
+// killed: what was there is in a folder of its own before anything is written.
+// It is the only code of this package that changes files outside of the state
+// folder.
+type changeSet struct {
+	folder string // of the backup
+	was    []wasThere
+}
+
+// wasThere is what was at a path.
+type wasThere struct {
+	Path string
+	Kind string      // "": nothing; file, link or folder
+	Link string      // where the link led
+	Copy string      // name of the copy in the backup's folder
+	Mode fs.FileMode // of a file
+	UID  int
+	GID  int
+}
+
+const (
+	manifestName = "manifest.json"
+	finishedName = "finished"
+)
+
+// beginChanges copies what the changes would touch into a new folder in root.
+func beginChanges(root string, changes []Change, now time.Time) (*changeSet, error) {
+	s := &changeSet{folder: filepath.Join(root, now.UTC().Format("20060102T150405.000Z"))}
+	if err := os.MkdirAll(s.folder, 0o700); err != nil {
+		return nil, fmt.Errorf("backup: %w", err)
+	}
+	for i, c := range changes {
+		was, err := s.remember(c.Path, fmt.Sprintf("%02d", i))
+		if err != nil {
+			return nil, fmt.Errorf("backup of %s: %w", c.Path, err)
+		}
+		s.was = append(s.was, was)
+	}
+	b, err := json.MarshalIndent(s.was, "", "  ")
+	if err == nil {
+		err = renameio.WriteFile(filepath.Join(s.folder, manifestName), b, 0o600)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("backup: %w", err)
+	}
+	return s, nil
+}
+
+func (s *changeSet) remember(path, copied string) (wasThere, error) {
+	was := wasThere{Path: path}
+	fi, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return was, nil
+	case err != nil:
+		return was, err
+	case fi.IsDir():
+		was.Kind = "folder"
+		return was, nil
+	case fi.Mode()&fs.ModeSymlink != 0:
+		was.Kind = "link"
+		was.Link, err = os.Readlink(path)
+		return was, err
+	case !fi.Mode().IsRegular():
+		return was, errors.New("it is no ordinary file")
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return was, err
+	}
+	was.Kind, was.Mode, was.Copy = "file", fi.Mode().Perm(), copied
+	was.UID, was.GID = ownerOf(fi)
+	return was, renameio.WriteFile(filepath.Join(s.folder, copied), b, 0o600, renameio.WithStaticPermissions(0o600))
+}
+
+// write carries the changes out, in their order.
+func (s *changeSet) write(changes []Change) error {
+	for _, c := range changes {
+		if err := c.write(); err != nil {
+			return fmt.Errorf("write %s: %w", c.Path, err)
+		}
+	}
+	return nil
+}
+
+func (c Change) write() error {
+	if c.Remove {
+		if err := os.Remove(c.Path); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	fi, err := os.Stat(c.Path)
+	if c.Keep && err == nil && fi.IsDir() == c.Folder {
+		return nil
+	}
+	if c.Folder {
+		if err := os.MkdirAll(c.Path, c.Mode); err != nil {
+			return err
+		}
+		if err := os.Chmod(c.Path, c.Mode); err != nil { // whatever the umask
+			return err
+		}
+	} else {
+		if err := os.MkdirAll(filepath.Dir(c.Path), 0o755); err != nil {
+			return err
+		}
+		if err := renameio.WriteFile(c.Path, []byte(c.Text), c.Mode, renameio.WithStaticPermissions(c.Mode)); err != nil {
+			return err
+		}
+	}
+	if c.Owner != nil && os.Geteuid() == 0 {
+		return os.Chown(c.Path, c.Owner.UID, c.Owner.GID)
+	}
+	return nil
+}
+
+// undo puts back what was there, all of it, and joins what goes wrong.
+func (s *changeSet) undo() error {
+	var errs []error
+	for i := len(s.was) - 1; i >= 0; i-- {
+		if err := s.restore(s.was[i]); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", s.was[i].Path, err))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("put back from %s: %w", s.folder, err)
+	}
+	return s.finish()
+}
+
+func (s *changeSet) restore(was wasThere) error {
+	switch was.Kind {
+	case "folder":
+		return nil
+	case "":
+		fi, err := os.Lstat(was.Path)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && fi.IsDir() {
+			return nil // an empty folder harms nobody, and one that is not has others' files
+		}
+		return os.Remove(was.Path)
+	case "link":
+		if now, err := os.Readlink(was.Path); err == nil && now == was.Link {
+			return nil
+		}
+		return renameio.Symlink(was.Link, was.Path)
+	}
+	b, err := os.ReadFile(filepath.Join(s.folder, was.Copy))
+	if err != nil {
+		return err
+	}
+	if err := renameio.WriteFile(was.Path, b, was.Mode, renameio.WithStaticPermissions(was.Mode)); err != nil {
+		return err
+	}
+	if os.Geteuid() == 0 {
+		return os.Chown(was.Path, was.UID, was.GID)
+	}
+	return nil
+}
+
+// finish says that nothing is to be put back any more.
+func (s *changeSet) finish() error {
+	return renameio.WriteFile(filepath.Join(s.folder, finishedName), nil, 0o600)
+}
+
+func ownerOf(fi fs.FileInfo) (uid, gid int) {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		return int(st.Uid), int(st.Gid)
+	}
+	return 0, 0
+}
+
+// unfinished is the newest backup in root that neither was put back nor came to
+// a good end: that of an install that was killed. nil: there is none.
+func unfinished(root string) (*changeSet, error) {
+	folders, err := filepath.Glob(filepath.Join(root, "*", manifestName))
+	if err != nil {
+		return nil, err
+	}
+	for i := len(folders) - 1; i >= 0; i-- {
+		s := &changeSet{folder: filepath.Dir(folders[i])}
+		if _, err := os.Stat(filepath.Join(s.folder, finishedName)); err == nil {
+			continue
+		}
+		b, err := os.ReadFile(folders[i])
+		if err == nil {
+			err = json.Unmarshal(b, &s.was)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", folders[i], err)
+		}
+		return s, nil
+	}
+	return nil, nil
+}

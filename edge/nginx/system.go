@@ -1,0 +1,72 @@
+package nginx
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/ringwall/ringwall/policy"
+)
+
+// Where the machine's own files go. A test has others.
+var (
+	logrotateFolder = "/etc/logrotate.d"
+	systemdFolder   = "/etc/systemd/system"
+	systemdRuns     = "/run/systemd/system"
+)
+
+// system is what goes to other programs of the machine: the rotation of the log,
+// and, where systemd runs, a unit that reloads nginx when Ringwall has written
+// its state folder, which it may do without being root.
+func (in *Installer) system(p *policy.Policy) []Change {
+	n := p.Edge.Nginx
+	var out []Change
+	if fi, err := os.Stat(logrotateFolder); err == nil && fi.IsDir() {
+		out = append(out, Change{Path: filepath.Join(logrotateFolder, "ringwall-nginx"), Mode: 0o644, Text: Logrotate(p, in.Host)})
+	}
+	if _, err := os.Stat(systemdRuns); err != nil {
+		return out
+	}
+	return append(out,
+		Change{Path: filepath.Join(systemdFolder, "ringwall-nginx.path"), Mode: 0o644, Text: fmt.Sprintf(`# Written by ringwall nginx install.
+[Unit]
+Description=Bans and certificates that Ringwall has written for nginx
+
+[Path]
+PathChanged=%s
+PathChanged=%s
+Unit=ringwall-nginx.service
+
+[Install]
+WantedBy=multi-user.target
+`, filepath.Join(n.State, bansFile), filepath.Join(n.State, "cert.pem"))},
+		Change{Path: filepath.Join(systemdFolder, "ringwall-nginx.service"), Mode: 0o644, Text: `# Written by ringwall nginx install.
+[Unit]
+Description=Have nginx read what Ringwall has written
+StartLimitIntervalSec=0
+
+[Service]
+Type=oneshot
+ExecStart=` + in.Host.Binary + ` -s reload
+`})
+}
+
+// Logrotate is the file for logrotate: two weeks, compressed, and the workers
+// told to write to the new file.
+func Logrotate(p *policy.Policy, h Host) string {
+	return `# Written by ringwall nginx install.
+` + p.Edge.Nginx.Log + ` {
+	daily
+	rotate 14
+	missingok
+	notifempty
+	compress
+	delaycompress
+	create 0640 root adm
+	sharedscripts
+	postrotate
+		` + h.Binary + ` -s reopen >/dev/null 2>&1 || true
+	endscript
+}
+`
+}
