@@ -38,7 +38,7 @@ func Path(getenv func(string) string) (string, error) {
 		}
 		return filepath.Clean(c.dir), nil
 	}
-	return "", errors.New("no state directory: set RINGWALL_STATE to a folder, or StateDirectory=ringwall in the systemd unit")
+	return "", errors.New("no state directory: set RINGWALL_STATE to a folder, or StateDirectory=ringwall/serve in the systemd unit")
 }
 
 func under(base string, elem ...string) string {
@@ -106,7 +106,7 @@ func (d Dir) Secret(name string) ([]byte, error) {
 // Lock waits for the lock of a name and returns what gives it back. The kernel
 // gives it back when the process ends, however it ends.
 func (d Dir) Lock(name string) (unlock func(), err error) {
-	return d.lock(name, syscall.LOCK_EX)
+	return release(d.lock(name, syscall.LOCK_EX))
 }
 
 // ErrLocked says that another process holds a lock.
@@ -114,10 +114,23 @@ var ErrLocked = errors.New("another process holds the lock")
 
 // TryLock is Lock that does not wait: it returns ErrLocked instead.
 func (d Dir) TryLock(name string) (unlock func(), err error) {
+	return release(d.TryLockFile(name))
+}
+
+// TryLockFile is TryLock with the open file that holds the lock. A process that
+// inherits it holds the lock as well, until the last of them has closed it.
+func (d Dir) TryLockFile(name string) (*os.File, error) {
 	return d.lock(name, syscall.LOCK_EX|syscall.LOCK_NB)
 }
 
-func (d Dir) lock(name string, how int) (func(), error) {
+func release(f *os.File, err error) (unlock func(), _ error) {
+	if err != nil {
+		return nil, err
+	}
+	return func() { f.Close() }, nil
+}
+
+func (d Dir) lock(name string, how int) (*os.File, error) {
 	f, err := os.OpenFile(d.Path(name), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock state: %w", err)
@@ -135,5 +148,5 @@ func (d Dir) lock(name string, how int) (func(), error) {
 		}
 		return nil, fmt.Errorf("lock state: %s: %w", d.Path(name), err)
 	}
-	return func() { f.Close() }, nil
+	return f, nil
 }

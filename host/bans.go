@@ -1,0 +1,283 @@
+package host
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/policy"
+)
+
+var kernelBans = Control{
+	Meta: check.Meta{
+		ID:    "host/bans",
+		Title: "Whom the edge bans, the kernel drops",
+		Why:   "an attack that one ring has seen is over in all of them, SSH too, and costs nothing more",
+		Ref:   "nft(8); CWE-307; blueprint H5, T1, T2, T3, checklist 9",
+	},
+	Plan:   planBans,
+	Verify: verifyBans,
+}
+
+const (
+	bansGroup  = "ringwall-bans"
+	bansSocket = "/run/ringwall-bans.sock"
+	unitFolder = "/etc/systemd/system/"
+)
+
+// never are the prefixes whose packets pass whatever the server says.
+func never(p *policy.Policy) []netip.Prefix {
+	return slices.Concat(p.Host.Allow, p.Edge.Bans.Allow, p.Edge.TrustedProxies)
+}
+
+// bansService is the process that may write to the kernel's table, and nothing
+// else: the server itself has no privilege at all.
+func bansService(p *policy.Policy) string {
+	allow := ""
+	for _, prefix := range never(p) {
+		allow += " --allow " + prefix.String()
+	}
+	return `# Written by ringwall host apply, from the policy: a change here is drift, and reported.
+[Unit]
+Description=Whom Ringwall bans, dropped by the kernel
+Requires=ringwall-bans.socket
+After=ringwall-bans.socket nftables.service
+
+[Service]
+Type=notify
+ExecStart=/usr/local/bin/ringwall ban enforce` + allow + `
+Restart=always
+RestartSec=2s
+DynamicUser=yes
+User=ringwall-kernel
+AmbientCapabilities=CAP_NET_ADMIN
+CapabilityBoundingSet=CAP_NET_ADMIN
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectProc=invisible
+ProcSubset=pid
+RestrictAddressFamilies=AF_UNIX AF_NETLINK
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@resources
+SystemCallErrorNumber=EPERM
+UMask=0077
+LimitCORE=0
+
+[Install]
+WantedBy=multi-user.target
+`
+}
+
+const bansSocketUnit = `# Written by ringwall host apply: a change here is drift, and reported.
+[Unit]
+Description=Bans that Ringwall tells the kernel of
+
+[Socket]
+ListenStream=` + bansSocket + `
+SocketMode=0660
+SocketGroup=` + bansGroup + `
+RemoveOnStop=yes
+
+[Install]
+WantedBy=sockets.target
+`
+
+const bansDropIn = `# Written by ringwall host apply: a change here is drift, and reported.
+[Unit]
+Wants=ringwall-bans.socket
+After=ringwall-bans.socket
+
+[Service]
+SupplementaryGroups=` + bansGroup + `
+Environment=RINGWALL_BANS_SOCKET=` + bansSocket + `
+`
+
+func planBans(p *policy.Policy, f *Facts) ([]Change, error) {
+	changes, err := f.install("nftables")
+	if err != nil {
+		return nil, err
+	}
+	add := func(more []Change, err2 error) {
+		changes = append(changes, more...)
+		if err == nil {
+			err = err2
+		}
+	}
+	add(f.need(Change{Title: "name the group that may tell the kernel of bans", File: &File{Path: "/etc/sysusers.d/ringwall-bans.conf", Mode: 0o644,
+		Content: "# Written by ringwall host apply.\ng " + bansGroup + " -\n"}}))
+	if _, there, err2 := f.Members(bansGroup); err2 != nil || !there {
+		add([]Change{{Title: "make that group", Command: &Command{Argv: []string{"systemd-sysusers", "/etc/sysusers.d/ringwall-bans.conf"},
+			Undo: []string{"sh", "-c", "! getent group " + bansGroup + " >/dev/null || groupdel " + bansGroup}}}}, err2)
+	}
+	before := len(changes)
+	add(f.need(Change{Title: "the socket that bans are told over", File: &File{Path: unitFolder + "ringwall-bans.socket", Mode: 0o644, Content: bansSocketUnit}}))
+	add(f.need(Change{Title: "the process that tells the kernel, with that one privilege", File: &File{Path: unitFolder + "ringwall-bans.service", Mode: 0o644, Content: bansService(p)}}))
+	written := len(changes) > before
+	before = len(changes)
+	add(f.need(Change{Title: "have Ringwall tell it of bans", File: &File{Path: unitFolder + "ringwall.service.d/bans.conf", Mode: 0o644, Content: bansDropIn}}))
+	told := len(changes) > before
+	on, err2 := f.enable("ringwall-bans.socket")
+	add(on, err2)
+	on, err2 = f.enable("ringwall-bans.service")
+	add(on, err2)
+	if written && len(on) == 0 {
+		add([]Change{{Title: "start it again", Unit: &Unit{Name: "ringwall-bans.service", Do: Restart}}}, nil)
+	}
+	if served, err2 := f.Unit("ringwall.service"); err2 != nil || told && served.Running() {
+		add([]Change{{Title: "start Ringwall again", Unit: &Unit{Name: "ringwall.service", Do: Restart}}}, err2)
+	}
+	return changes, err
+}
+
+func verifyBans(p *policy.Policy, f *Facts) check.Finding {
+	const want, fix = "ringwall-bans.service runs, its table is in the kernel, and the server tells it", "ringwall host apply; then: journalctl -u ringwall-bans -n 20"
+	unit, err := f.Unit("ringwall-bans.service")
+	switch {
+	case err != nil:
+		return check.Unseen("%v", err)
+	case !unit.Running():
+		return check.Failed("ringwall-bans.service is "+unit.Active, want, fix)
+	}
+	rules, err := f.Ruleset()
+	if err != nil {
+		return check.Unseen("the kernel's rules: %v", err)
+	}
+	table := block(rules, "table inet ringwall {")
+	if !strings.Contains(table, "type filter hook prerouting") {
+		return check.Failed("the kernel has no table inet ringwall", want, "systemctl restart ringwall-bans")
+	}
+	for _, prefix := range never(p) {
+		if !spares(table, prefix) {
+			return check.Failed("a ban could shut out "+prefix.String()+", which the policy spares", want, fix)
+		}
+	}
+	served, err := f.Unit("ringwall.service")
+	switch {
+	case err != nil:
+		return check.Unseen("%v", err)
+	case served.Load != "loaded":
+		return check.Passed("nobody is banned: there is no ringwall.service yet; the kernel's table is ready")
+	}
+	has, err := f.UnitProperties("ringwall.service", "Environment", "SupplementaryGroups")
+	switch {
+	case err != nil:
+		return check.Unseen("%v", err)
+	case !strings.Contains(has["Environment"], "RINGWALL_BANS_SOCKET="+bansSocket), !slices.Contains(strings.Fields(has["SupplementaryGroups"]), bansGroup):
+		return check.Failed("ringwall.service does not tell the kernel of its bans", want, fix)
+	}
+	bans, err := f.served()
+	if err != nil {
+		return check.Unseen("the server's bans: %v", err)
+	}
+	held := words(table)
+	for _, ban := range bans {
+		if served.Running() && !held[ban.Addr().String()] {
+			return check.Failed(fmt.Sprintf("the server bans %s, and the kernel lets it in", ban), want, "journalctl -u ringwall -u ringwall-bans | grep ban.failed")
+		}
+	}
+	return check.Passed("the kernel drops the %d addresses that the server bans, and spares %d prefixes", len(bans), len(never(p)))
+}
+
+// served are the bans in force of the file that the server keeps. It is a
+// second behind at most, so that those of the last seconds are left out.
+func (f *Facts) served() ([]netip.Prefix, error) {
+	const slack = 10 * time.Second
+	for _, folder := range []string{"/var/lib/ringwall/serve", "/var/lib/private/ringwall/serve", "/var/lib/private/ringwall", "/var/lib/ringwall"} {
+		s, err := f.File(folder + "/bans.json")
+		if err != nil {
+			return nil, err
+		}
+		if !s.Exists {
+			continue
+		}
+		var out []netip.Prefix
+		lines := bufio.NewScanner(strings.NewReader(s.Content))
+		lines.Buffer(nil, 1<<20)
+		for n := 0; lines.Scan(); n++ {
+			var ban struct {
+				Address netip.Prefix `json:"address"`
+				Began   time.Time    `json:"began"`
+				Until   time.Time    `json:"until"`
+			}
+			if n == 0 { // the version
+				continue
+			}
+			if err := json.Unmarshal(lines.Bytes(), &ban); err != nil {
+				return nil, fmt.Errorf("%s/bans.json: line %d: %w", folder, n+1, err)
+			}
+			if now := time.Now(); ban.Until.After(now.Add(slack)) && ban.Began.Before(now.Add(-slack)) {
+				out = append(out, ban.Address)
+			}
+		}
+		return out, lines.Err()
+	}
+	return nil, nil
+}
+
+// block is the part of a listing that begins with a line, up to the next one
+// that is not indented.
+func block(text, first string) string {
+	_, rest, found := strings.Cut("\n"+text, "\n"+first+"\n")
+	if !found {
+		return ""
+	}
+	rest, _, _ = strings.Cut(rest, "\n}")
+	return rest
+}
+
+// words are all the words of a listing.
+func words(text string) map[string]bool {
+	out := map[string]bool{}
+	for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune(" ,\t\n{}=", r) }) {
+		out[word] = true
+	}
+	return out
+}
+
+// spares reports whether a set of spared prefixes of a table holds all of p.
+func spares(table string, p netip.Prefix) bool {
+	name := "set spared4 {"
+	if p.Addr().Is6() {
+		name = "set spared6 {"
+	}
+	_, rest, _ := strings.Cut(table, name)
+	rest, _, _ = strings.Cut(rest, "\n\t}")
+	for word := range words(rest) {
+		if low, high, ok := strings.Cut(word, "-"); ok { // adjacent prefixes are listed as one range
+			from, err1 := netip.ParseAddr(low)
+			to, err2 := netip.ParseAddr(high)
+			if err1 == nil && err2 == nil && from.Compare(p.Addr()) <= 0 && p.Addr().Compare(to) <= 0 {
+				return true
+			}
+			continue
+		}
+		q, err := netip.ParsePrefix(word)
+		if a, aerr := netip.ParseAddr(word); aerr == nil {
+			q, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		if err == nil && holds([]netip.Prefix{q}, p) {
+			return true
+		}
+	}
+	return false
+}

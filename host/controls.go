@@ -1,0 +1,25 @@
+package host
+
+// First what lets the owner in, then what shuts others out, then the rest.
+var controls = []Control{
+	deployUser,
+	sshServer,
+	firewall,
+	fail2ban,
+	kernelBans,
+	containers,
+	updates,
+	logs,
+	networkStack,
+	kernel,
+	protocols,
+	coreDumps,
+	umask,
+	idleShell,
+	passwords,
+	mounts,
+	clock,
+	banner,
+	service,
+	apiService,
+}

@@ -1,0 +1,128 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ringwall/ringwall/check"
+)
+
+// Container is the kind of container that this server is, such as lxc, and ""
+// when it has a kernel of its own.
+func (f *Facts) Container() (string, error) {
+	said, err := f.ask(askContainer)
+	kind := strings.TrimSpace(said)
+	var no *Refusal
+	switch {
+	case kind == "none" && (err == nil || errors.As(err, &no)):
+		return "", nil
+	case err == nil && kind == "":
+		err = errors.New("systemd-detect-virt: an empty answer")
+	}
+	return kind, err
+}
+
+// notOurs is the finding about what belongs to the machine around a container.
+func notOurs(kind, what string) check.Finding {
+	return check.Moot("%s of the machine around this container (%s): look there", what, kind)
+}
+
+// Setting is a setting of the kernel as it is in force, such as
+// net.ipv4.tcp_syncookies; there is none by that name when there is false.
+func (f *Facts) Setting(name string) (value string, there bool, err error) {
+	s, err := f.File("/proc/sys/" + strings.ReplaceAll(name, ".", "/"))
+	return strings.TrimSpace(s.Content), s.Exists, err
+}
+
+// UplinkCount is the number of interfaces that lead out of the machine over IPv4.
+func (f *Facts) UplinkCount() (int, error) {
+	s, err := f.File("/proc/net/route")
+	if err == nil && !s.Exists {
+		err = errors.New("/proc/net/route is not there")
+	}
+	if err != nil {
+		return 0, fmt.Errorf("which interfaces lead out: %w", err)
+	}
+	out := map[string]bool{}
+	for line := range strings.Lines(s.Content) {
+		if field := strings.Fields(line); len(field) > 7 && field[1] == "00000000" && field[7] == "00000000" {
+			out[field[0]] = true
+		}
+	}
+	return len(out), nil
+}
+
+// LoadedModules are the modules that the kernel has loaded, each with the
+// number of its uses; none in a container, which has no kernel.
+func (f *Facts) LoadedModules() (map[string]int, error) {
+	loaded := map[string]int{}
+	if kind, err := f.Container(); err != nil || kind != "" {
+		return loaded, err
+	}
+	s, err := f.File("/proc/modules")
+	for line := range strings.Lines(s.Content) {
+		if field := strings.Fields(line); len(field) > 2 { // name, size, uses
+			loaded[field[0]], _ = strconv.Atoi(field[2])
+		}
+	}
+	return loaded, err
+}
+
+// A Mount is a mounted file system with the flags of the mount itself.
+type Mount struct {
+	Point string
+	Kind  string
+	Flags []string
+}
+
+// MountAt is the mount that is seen at a point, nil when nothing is mounted there.
+func (f *Facts) MountAt(point string) (*Mount, error) {
+	m, err := f.MountOf(point)
+	if err != nil || m.Point != point {
+		return nil, err
+	}
+	return m, nil
+}
+
+// MountOf is the mount that a path lies in.
+func (f *Facts) MountOf(path string) (*Mount, error) {
+	s, err := f.File("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	var found *Mount
+	for line := range strings.Lines(s.Content) {
+		// 36 35 98:0 /root /point flags,... [optional...] - type source options
+		left, right, ok := strings.Cut(line, " - ")
+		field, kind := strings.Fields(left), strings.Fields(right)
+		if !ok || len(field) < 6 || len(kind) < 1 {
+			continue
+		}
+		point := field[4]
+		in := point == path || strings.HasPrefix(path, strings.TrimSuffix(point, "/")+"/")
+		if in && (found == nil || len(point) >= len(found.Point)) { // the last one lies on top
+			found = &Mount{Point: point, Kind: kind[0], Flags: strings.Split(field[5], ",")}
+		}
+	}
+	if found == nil {
+		err = fmt.Errorf("/proc/self/mountinfo has no mount of %s", path)
+	}
+	return found, err
+}
+
+// SharedNetwork reports that the network's settings cannot be set here, and the
+// kind of container that is so made; "" when they can.
+func (f *Facts) SharedNetwork() (string, error) {
+	kind, err := f.Container()
+	if err != nil || kind == "" {
+		return "", err
+	}
+	m, err := f.MountOf("/proc/sys/net")
+	if err != nil || !slices.Contains(m.Flags, "ro") {
+		return "", err
+	}
+	return kind, nil
+}

@@ -1,0 +1,129 @@
+package host
+
+import (
+	"encoding/json"
+	"errors"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A Jail is one of fail2ban's, as the running server has it.
+type Jail struct {
+	Matches  string   // fields of the journal that it reads; "" when it reads files
+	Files    []string // that it reads
+	Ignored  []netip.Prefix
+	MaxRetry int      // failures before a ban
+	BanTime  int      // seconds; -1 is for ever
+	Banned   []string // addresses
+}
+
+// Jails are the names of fail2ban's jails. A server that does not answer is an
+// error, a *Refusal when it does not run.
+func (f *Facts) Jails() ([]string, error) {
+	said, err := f.ask(askJails)
+	if err != nil {
+		return nil, err
+	}
+	_, list, _ := strings.Cut(said, "Jail list:")
+	return strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(", \t\n", r) }), nil
+}
+
+// Jail is a jail as it runs.
+func (f *Facts) Jail(name string) (Jail, error) {
+	var j Jail
+	said := map[string]string{}
+	for _, key := range []string{"journalmatch", "logpath", "ignoreip", "maxretry", "bantime", "banip"} {
+		answer, err := f.ask(askJail, name, key)
+		if err != nil {
+			return j, err
+		}
+		said[key] = answer
+	}
+	for _, line := range branches(said["ignoreip"]) {
+		p, err := netip.ParsePrefix(line)
+		if a, aerr := netip.ParseAddr(line); aerr == nil {
+			p, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		if err == nil { // names are ignored, too, and are none of ours
+			j.Ignored = append(j.Ignored, p)
+		}
+	}
+	j.Files = branches(said["logpath"])
+	if _, matches, ok := strings.Cut(said["journalmatch"], "\n"); ok {
+		j.Matches = strings.TrimSpace(matches)
+	}
+	j.Banned = strings.Fields(said["banip"])
+	retry, err1 := strconv.Atoi(strings.TrimSpace(said["maxretry"]))
+	ban, err2 := strconv.Atoi(strings.TrimSpace(said["bantime"]))
+	j.MaxRetry, j.BanTime = retry, ban
+	return j, errors.Join(err1, err2)
+}
+
+// branches are the lines of a list as fail2ban-client draws it.
+func branches(s string) (out []string) {
+	for line := range strings.Lines(s) {
+		line = strings.TrimSpace(line)
+		for _, sign := range []string{"|- ", "`- "} {
+			if rest, ok := strings.CutPrefix(line, sign); ok {
+				out = append(out, strings.TrimSpace(rest))
+			}
+		}
+	}
+	return out
+}
+
+// Journal is the last entry of this boot's journal that matches, by its
+// fields; nil when none does. Fields are joined as journalctl(1) says.
+func (f *Facts) Journal(match ...string) (map[string]any, error) {
+	said, err := f.ask(askJournal, match...)
+	var no *Refusal
+	if errors.As(err, &no) && no.Code == 1 && no.Said == "" || err == nil && strings.TrimSpace(said) == "" {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var entry map[string]any
+	return entry, json.Unmarshal([]byte(said), &entry)
+}
+
+// Ruleset is what the kernel filters by, as nft lists it, with the rules that
+// iptables made.
+func (f *Facts) Ruleset() (string, error) { return f.ask(askRuleset) }
+
+// AptSettings are the values of one of apt's settings, in force.
+func (f *Facts) AptSettings(name string) ([]string, error) {
+	said, err := f.ask(askApt)
+	if err != nil {
+		return nil, err
+	}
+	var values []string
+	for line := range strings.Lines(said) {
+		key, value, ok := strings.Cut(strings.TrimSuffix(strings.TrimSpace(line), ";"), " ")
+		if value = strings.Trim(value, `"`); ok && value != "" && strings.EqualFold(strings.TrimSuffix(key, "::"), name) {
+			values = append(values, value)
+		}
+	}
+	return values, nil
+}
+
+// AptArchives are the releases that packages may come from, by the lists that
+// apt has fetched, as fields such as l=Debian-Security.
+func (f *Facts) AptArchives() ([][]string, error) {
+	said, err := f.ask(askAptPolicy)
+	var out [][]string
+	for line := range strings.Lines(said) {
+		if release, ok := strings.CutPrefix(strings.TrimSpace(line), "release "); ok && !slices.ContainsFunc(out, func(o []string) bool { return strings.Join(o, ",") == release }) {
+			out = append(out, strings.Split(release, ","))
+		}
+	}
+	return out, err
+}
+
+// RotationWorks is an error when logrotate would refuse what is configured.
+func (f *Facts) RotationWorks() error {
+	_, err := f.ask(askRotation)
+	return err
+}

@@ -1,0 +1,220 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/policy"
+)
+
+const fail2banJails = "/etc/fail2ban/jail.d/ringwall.local"
+
+var fail2ban = Control{
+	Meta: check.Meta{
+		ID:    "host/fail2ban",
+		Title: "An address that tries to break in over SSH is shut out",
+		Why:   "who may go on guessing, and probing for the next hole in sshd, does",
+		Ref:   "jail.conf(5); CWE-307; blueprint H5, T9, checklist 9",
+	},
+	Plan:   planFail2ban,
+	Verify: verifyFail2ban,
+}
+
+// sshdJournal is what sshd writes, whatever its unit is called, by what the
+// kernel says of the writer: a user's own program that is called sshd can have
+// nobody banned. OpenSSH 9.8 and later write as sshd-session.
+const sshdJournal = "_UID=0 _COMM=sshd + _UID=0 _COMM=sshd-session"
+
+// fail2banConfig is read after all that the distribution and others say.
+//
+// sshd is read from the journal: Debian 12 has no auth.log, and fail2ban does
+// not start then. It counts in the mode aggressive: where no password is asked
+// for, a guesser only ends the connection, which the normal mode does not count.
+// Recidive reads fail2ban's own log, which is a file.
+func fail2banConfig(p *policy.Policy, f *Facts) (string, error) {
+	ports := []int{p.Host.SSH.Port}
+	if ports[0] == 0 {
+		found, err := f.SSHPorts()
+		if err != nil {
+			return "", err
+		}
+		ports = found
+	}
+	spared := []string{"127.0.0.0/8", "::1"}
+	for _, prefix := range p.Host.Allow {
+		spared = append(spared, prefix.String())
+	}
+	return fmt.Sprintf(`# Written by ringwall host apply, from the policy: a change here is drift, and reported.
+[DEFAULT]
+ignoreip = %s
+ignoreself = true
+usedns = no
+banaction = nftables
+banaction_allports = nftables[type=allports]
+
+[sshd]
+enabled = true
+backend = systemd
+filter = sshd[mode=aggressive, journalmatch="%s"]
+journalmatch =
+port = %s
+maxretry = 5
+findtime = 10m
+bantime = 1h
+
+[recidive]
+enabled = true
+backend = auto
+logpath = /var/log/fail2ban.log
+maxretry = 3
+findtime = 1d
+bantime = 1w
+`, strings.Join(spared, " "), sshdJournal, strings.Trim(strings.ReplaceAll(fmt.Sprint(ports), " ", ","), "[]")), nil
+}
+
+func planFail2ban(p *policy.Policy, f *Facts) ([]Change, error) {
+	text, err := fail2banConfig(p, f)
+	if err != nil {
+		return nil, err
+	}
+	// The file comes first: the package starts the server, which ends at once
+	// without it.
+	changes, err := f.need(Change{Title: "jails for sshd and for those who come again", Early: true, File: &File{Path: fail2banJails, Mode: 0o644, Content: text}})
+	if err != nil {
+		return nil, err
+	}
+	written := len(changes) > 0
+	packages, err := f.install("fail2ban", "python3-systemd", "nftables")
+	if err != nil {
+		return nil, err
+	}
+	on, err := f.enable("fail2ban.service")
+	if err != nil {
+		return nil, err
+	}
+	changes = slices.Concat(changes, packages, on)
+	if written && len(on) == 0 {
+		changes = append(changes, Change{Title: "fail2ban reads its jails again", Unit: &Unit{Name: "fail2ban.service", Do: Restart}})
+	}
+	return changes, nil
+}
+
+func verifyFail2ban(p *policy.Policy, f *Facts) check.Finding {
+	const want, fix = "fail2ban runs, reads what sshd writes, and the kernel drops whom it bans", "ringwall host apply; then: fail2ban-client status sshd"
+	there, err := f.Installed("fail2ban")
+	switch {
+	case err != nil:
+		return check.Unseen("%v", err)
+	case !there:
+		return check.Failed("it is not installed", want, fix)
+	}
+	jails, err := f.Jails()
+	var no *Refusal
+	if errors.As(err, &no) {
+		said := no.Said
+		if _, after, ok := strings.Cut(said, "ERROR"); ok { // without the time of day
+			said = strings.TrimSpace(after)
+		}
+		return check.Failed("it is installed and does not answer: "+said, want, "journalctl -u fail2ban -n 20")
+	}
+	if err != nil {
+		return check.Unseen("%v", err)
+	}
+	banned := 0
+	wanted := []string{"sshd"}
+	// Whoever comes again is a promise of our own, not of everybody who has fail2ban.
+	ours, err := f.File(fail2banJails)
+	if err != nil {
+		return check.Unseen("%v", err)
+	}
+	if ours.Exists || slices.Contains(jails, "recidive") {
+		wanted = append(wanted, "recidive")
+	}
+	for _, name := range wanted {
+		if !slices.Contains(jails, name) {
+			return check.Failed("it runs without the jail "+name, want, fix)
+		}
+		j, err := f.Jail(name)
+		if err != nil {
+			return check.Unseen("the jail %s: %v", name, err)
+		}
+		switch {
+		case j.MaxRetry > 10 || j.BanTime >= 0 && j.BanTime < 600:
+			return check.Failed(fmt.Sprintf("the jail %s bans after %d failures, for %d seconds", name, j.MaxRetry, j.BanTime), "10 failures at most, 600 seconds at least", fix)
+		case slices.ContainsFunc(p.Host.Allow, func(a netip.Prefix) bool { return !holds(j.Ignored, a) }):
+			return check.Failed("the jail "+name+" would ban addresses of host.allow", want, fix)
+		}
+		if found := judgeSource(name, j, f); found.Verdict != check.Pass {
+			return found
+		}
+		if found := judgeDropped(name, j, f); found.Verdict != check.Pass {
+			return found
+		}
+		banned += len(j.Banned)
+	}
+	return check.Passed("jails that run and read what is written: %s; %d addresses are banned, and the kernel has them", strings.Join(wanted, ", "), banned)
+}
+
+// holds reports whether one of the prefixes holds all of p.
+func holds(list []netip.Prefix, p netip.Prefix) bool {
+	return slices.ContainsFunc(list, func(l netip.Prefix) bool { return l.Bits() <= p.Bits() && l.Contains(p.Addr()) })
+}
+
+// judgeSource tells a jail that is active and can ban nobody, because what it
+// reads is not where sshd, or fail2ban, writes.
+func judgeSource(name string, j Jail, f *Facts) check.Finding {
+	const want = "a jail that reads what is written"
+	for _, path := range j.Files {
+		s, err := f.File(path)
+		switch {
+		case err != nil:
+			return check.Unseen("%v", err)
+		case s.Exists:
+			return check.Finding{Verdict: check.Pass}
+		}
+	}
+	if j.Matches == "" {
+		return check.Failed("the jail "+name+" reads nothing at all, and bans nobody", want, "ringwall host apply")
+	}
+	seen, err := f.Journal(strings.Fields(j.Matches)...)
+	if err != nil {
+		return check.Unseen("the journal: %v", err)
+	}
+	if seen != nil {
+		return check.Finding{Verdict: check.Pass}
+	}
+	written, err := f.Journal("SYSLOG_IDENTIFIER=sshd", "+", "SYSLOG_IDENTIFIER=sshd-session", "+", "_COMM=sshd")
+	switch {
+	case err != nil:
+		return check.Unseen("the journal: %v", err)
+	case name == "sshd" && written == nil:
+		return check.Unseen("sshd has written nothing since the machine started, so that nobody can tell whether fail2ban would see it; sign in once")
+	}
+	return check.Failed(fmt.Sprintf("the jail %s reads %s in the journal, where nothing is written: it bans nobody", name, j.Matches), want, "ringwall host apply")
+}
+
+// judgeDropped compares whom a jail bans with what the kernel holds.
+func judgeDropped(name string, j Jail, f *Facts) check.Finding {
+	if len(j.Banned) == 0 {
+		return check.Finding{Verdict: check.Pass}
+	}
+	rules, err := f.Ruleset()
+	if err != nil {
+		return check.Unseen("the kernel's rules: %v", err)
+	}
+	in := strings.FieldsFunc(rules, func(r rune) bool { return strings.ContainsRune(" ,\t\n{}=", r) })
+	held := map[string]bool{}
+	for _, word := range in {
+		held[word] = true
+	}
+	for _, address := range j.Banned {
+		if !held[address] {
+			return check.Failed("the jail "+name+" bans "+address+", and the kernel lets it in", "the kernel drops whom fail2ban bans", "systemctl restart fail2ban")
+		}
+	}
+	return check.Finding{Verdict: check.Pass}
+}

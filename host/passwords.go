@@ -1,0 +1,37 @@
+package host
+
+import (
+	"strings"
+
+	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/policy"
+)
+
+var passwords = Control{
+	Meta: check.Meta{
+		ID:    "host/passwords",
+		Title: "A password that somebody sets on the server is no guess",
+		Why:   "keys let in, and still a password for the console or for sudo is typed one night, and stays",
+		Ref:   "CIS Debian 12, 5.3.2; pam_pwquality(8); blueprint H7, T9",
+	},
+	Plan: func(_ *policy.Policy, f *Facts) ([]Change, error) { return f.install("libpam-pwquality") },
+	Verify: func(_ *policy.Policy, f *Facts) check.Finding {
+		s, err := f.File("/etc/pam.d/common-password")
+		if err == nil && !s.Exists {
+			return check.Unseen("there is no /etc/pam.d/common-password")
+		}
+		if err != nil {
+			return check.Unseen("%v", err)
+		}
+		for line := range strings.Lines(s.Content) {
+			switch field := strings.Fields(line); {
+			case len(field) < 3 || field[0] != "password":
+			case field[1] == "requisite" && field[2] == "pam_pwquality.so", field[1] == "required" && field[2] == "pam_pwquality.so":
+				return check.Passed("PAM asks pam_pwquality before it takes a new password")
+			case strings.Contains(line, "pam_unix.so"):
+				return check.Failed("PAM takes any new password: pam_unix.so comes first", "password requisite pam_pwquality.so before it", "ringwall host apply, or: pam-auth-update --enable pwquality")
+			}
+		}
+		return check.Failed("PAM does not look at new passwords", "password requisite pam_pwquality.so", "ringwall host apply, or: pam-auth-update --enable pwquality")
+	},
+}

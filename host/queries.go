@@ -1,0 +1,89 @@
+package host
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// The queries. Each is a command that reads and changes nothing, whatever its
+// arguments are; they come after the fixed words below.
+const (
+	askSSHD      Query = "sshd -T"
+	askSSH       Query = "ssh -Q"
+	askUnit      Query = "systemctl show"
+	askPackage   Query = "dpkg-query"
+	askPasswd    Query = "getent passwd"
+	askGroup     Query = "getent group"
+	askGroups    Query = "id -nG"
+	askPassword  Query = "passwd -S"
+	askSudo      Query = "sudo -l"
+	askListeners Query = "ss"
+	askUFW       Query = "ufw status"
+	askUFWAdded  Query = "ufw show added"
+	askFilter4   Query = "iptables -S"
+	askFilter6   Query = "ip6tables -S"
+	askRuleset   Query = "nft list ruleset"
+	askJails     Query = "fail2ban-client status"
+	askJail      Query = "fail2ban-client get"
+	askJournal   Query = "journalctl"
+	askApt       Query = "apt-config dump"
+	askAptPolicy Query = "apt-cache policy"
+	askRotation  Query = "logrotate --debug"
+	askContainer Query = "systemd-detect-virt"
+	askModprobe  Query = "modprobe --showconfig"
+	askExposure  Query = "systemd-analyze security"
+	askTime      Query = "timedatectl show"
+	askManager   Query = "systemctl show, of systemd itself"
+	askUmask     Query = "umask of a login"
+	askIdle      Query = "TMOUT of a login"
+	askCoreLimit Query = "ulimit of a session"
+)
+
+var queries = map[Query][]string{
+	askSSHD:      {"sshd", "-T"},
+	askSSH:       {"ssh", "-Q"},
+	askUnit:      {"systemctl", "show", "--no-pager"},
+	askPackage:   {"dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}\n", "--"},
+	askPasswd:    {"getent", "passwd", "--"},
+	askGroup:     {"getent", "group", "--"},
+	askGroups:    {"id", "-nG", "--"},
+	askPassword:  {"passwd", "-S", "--"},
+	askSudo:      {"sudo", "-n", "-l", "-U"},
+	askListeners: {"ss", "-Hlntup"},
+	askUFW:       {"ufw", "status", "verbose"},
+	askUFWAdded:  {"ufw", "show", "added"},
+	askFilter4:   {"iptables", "-S"},
+	askFilter6:   {"ip6tables", "-S"},
+	askRuleset:   {"nft", "list", "ruleset"},
+	askJails:     {"fail2ban-client", "status"},
+	askJail:      {"fail2ban-client", "get"},
+	askJournal:   {"journalctl", "-q", "--no-pager", "-b", "-n", "1", "-o", "json", "--"},
+	askApt:       {"apt-config", "dump"},
+	askAptPolicy: {"apt-cache", "policy"},
+	askRotation:  {"logrotate", "--debug", "/etc/logrotate.conf"},
+	askContainer: {"systemd-detect-virt", "--container"},
+	askModprobe:  {"modprobe", "--showconfig"},
+	askExposure:  {"systemd-analyze", "security", "--no-pager"},
+	askTime:      {"timedatectl", "show", "--value", "--property=NTPSynchronized"},
+	askManager:   {"systemctl", "show", "--no-pager", "--property=DefaultLimitCORE,DefaultLimitCORESoft"},
+	askUmask:     {"env", "HOME=/nonexistent", "sh", "-l", "-c", "umask"},
+	askIdle:      {"env", "-u", "TMOUT", "HOME=/nonexistent", "sh", "-l", "-c", "echo TMOUT is $TMOUT"},
+	// The caller's own limit is lifted first, so that what is seen is PAM's.
+	askCoreLimit: {"prlimit", "--core=unlimited:unlimited", "runuser", "-u", "nobody", "--", "sh", "-c", "ulimit -H -c"},
+}
+
+// Argv is the command line of a query.
+func (q Query) Argv(args ...string) []string { return append(slices.Clone(queries[q]), args...) }
+
+// A Refusal is the error of a query whose command ran and ended with a code
+// other than 0, which for some is the answer "there is none".
+type Refusal struct {
+	Argv []string
+	Code int
+	Said string // on standard error
+}
+
+func (r *Refusal) Error() string {
+	return fmt.Sprintf("%s: exit code %d: %s", strings.Join(r.Argv, " "), r.Code, r.Said)
+}

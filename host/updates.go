@@ -1,0 +1,150 @@
+package host
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/policy"
+)
+
+const (
+	updatesConfig     = "/etc/apt/apt.conf.d/60ringwall"
+	needrestartConfig = "/etc/needrestart/conf.d/ringwall.conf"
+)
+
+var updates = Control{
+	Meta: check.Meta{
+		ID:    "host/updates",
+		Title: "Security updates are installed by themselves",
+		Why:   "most break-ins use a hole whose mend was out for weeks",
+		Ref:   "unattended-upgrade(8); CIS Debian 12, 1.9; blueprint H6, T9",
+	},
+	Plan:   planUpdates,
+	Verify: verifyUpdates,
+}
+
+// updatesText adds to what the package brings, which it does not repeat: lists
+// of apt's settings grow. The origins are named again for who has emptied them.
+func updatesText(p *policy.Policy) string {
+	reboot := "Unattended-Upgrade::Automatic-Reboot \"false\";\n"
+	if at := p.Host.Updates.Reboot; at != "" {
+		reboot = fmt.Sprintf("Unattended-Upgrade::Automatic-Reboot \"true\";\nUnattended-Upgrade::Automatic-Reboot-Time %q;\n", at)
+	}
+	return `// Written by ringwall host apply, from the policy: a change here is drift, and reported.
+APT::Periodic::Enable "1";
+APT::Periodic::Update-Package-Lists "1";
+APT::Periodic::Unattended-Upgrade "1";
+APT::Periodic::AutocleanInterval "7";
+Unattended-Upgrade::Origins-Pattern:: "origin=Debian,codename=${distro_codename}-security,label=Debian-Security";
+Unattended-Upgrade::Origins-Pattern:: "origin=Ubuntu,archive=${distro_codename}-security,label=Ubuntu";
+Unattended-Upgrade::MinimalSteps "true";
+Unattended-Upgrade::Remove-Unused-Kernel-Packages "true";
+` + reboot
+}
+
+// needrestartText has services that use what an update replaced start again by
+// themselves. It leaves alone those that must not, such as the one that keeps
+// the owner's session.
+const needrestartText = `# Written by ringwall host apply: a change here is drift, and reported.
+$nrconf{restart} = 'a';
+`
+
+var updateTimers = []string{"apt-daily.timer", "apt-daily-upgrade.timer"}
+
+func planUpdates(p *policy.Policy, f *Facts) ([]Change, error) {
+	changes, err := f.install("unattended-upgrades", "needrestart")
+	if err != nil {
+		return nil, err
+	}
+	for _, change := range []Change{
+		{Title: "install security updates every day", File: &File{Path: updatesConfig, Mode: 0o644, Content: updatesText(p), Check: []string{"apt-config", "dump"}}},
+		{Title: "start services again that an update has changed", File: &File{Path: needrestartConfig, Mode: 0o644, Content: needrestartText, Check: []string{"perl", "-c", needrestartConfig}}},
+	} {
+		more, err := f.need(change)
+		if err != nil {
+			return nil, err
+		}
+		changes = append(changes, more...)
+	}
+	for _, timer := range updateTimers {
+		on, err := f.enable(timer)
+		if err != nil {
+			return nil, err
+		}
+		changes = append(changes, on...)
+	}
+	return changes, nil
+}
+
+func verifyUpdates(p *policy.Policy, f *Facts) check.Finding {
+	const want, fix = "apt looks every day and installs what comes from the security archive", "ringwall host apply"
+	for _, name := range []string{"unattended-upgrades", "needrestart"} {
+		there, err := f.Installed(name)
+		switch {
+		case err != nil:
+			return check.Unseen("%v", err)
+		case !there:
+			return check.Failed(name+" is not installed", want, fix)
+		}
+	}
+	for _, key := range []string{"APT::Periodic::Update-Package-Lists", "APT::Periodic::Unattended-Upgrade"} {
+		values, err := f.AptSettings(key)
+		switch {
+		case err != nil:
+			return check.Unseen("%v", err)
+		case len(values) == 0 || values[len(values)-1] == "0" || values[len(values)-1] == "":
+			return check.Failed("apt-config dump: "+key+" is off", want, fix)
+		}
+	}
+	if off, err := f.AptSettings("APT::Periodic::Enable"); err != nil || slices.Contains(off, "0") {
+		return check.Failed("apt-config dump: APT::Periodic::Enable is off", want, fix)
+	}
+	origins, err := f.AptSettings("Unattended-Upgrade::Origins-Pattern")
+	if err != nil {
+		return check.Unseen("%v", err)
+	}
+	allowed, err := f.AptSettings("Unattended-Upgrade::Allowed-Origins")
+	if err != nil {
+		return check.Unseen("%v", err)
+	}
+	if !slices.ContainsFunc(slices.Concat(origins, allowed), func(o string) bool { return strings.Contains(o, "-security") }) {
+		return check.Failed("no security archive is among the origins of unattended-upgrades", want, fix)
+	}
+	archives, err := f.AptArchives()
+	if err != nil {
+		return check.Unseen("%v", err)
+	}
+	security := func(release []string) bool {
+		return slices.Contains(release, "l=Debian-Security") || slices.Contains(release, "o=Ubuntu") && slices.ContainsFunc(release, func(s string) bool { return strings.HasPrefix(s, "a=") && strings.HasSuffix(s, "-security") })
+	}
+	if !slices.ContainsFunc(archives, security) {
+		return check.Failed("apt knows no security archive: nothing would ever come from it", want, "name it in /etc/apt/sources.list, such as deb http://deb.debian.org/debian-security bookworm-security main; then: apt-get update")
+	}
+	for _, timer := range updateTimers {
+		u, err := f.Unit(timer)
+		switch {
+		case err != nil:
+			return check.Unseen("%v", err)
+		case !u.Running() || u.Enabled == "disabled":
+			return check.Failed(fmt.Sprintf("%s is %s and %s", timer, u.Active, u.Enabled), want, fix)
+		}
+	}
+	last, err := f.UnitProperties("apt-daily-upgrade.service", "Result")
+	switch {
+	case err != nil:
+		return check.Unseen("%v", err)
+	case last["Result"] != "success":
+		return check.Failed("the last run of apt-daily-upgrade ended with "+last["Result"], want, "journalctl -u apt-daily-upgrade -n 30; unattended-upgrade --dry-run -v")
+	}
+	reboot, err := f.AptSettings("Unattended-Upgrade::Automatic-Reboot")
+	if err != nil {
+		return check.Unseen("%v", err)
+	}
+	at := p.Host.Updates.Reboot
+	if on := len(reboot) > 0 && reboot[len(reboot)-1] == "true"; on != (at != "") {
+		return check.Failed(fmt.Sprintf("after an update that needs it, a restart by itself is %v", on), fmt.Sprintf("host.updates.reboot is %q", at), fix)
+	}
+	return check.Passed("both timers run, and the security archive is known and allowed")
+}

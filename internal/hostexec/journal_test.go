@@ -1,0 +1,124 @@
+package hostexec
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ringwall/ringwall/host"
+)
+
+// TestJournalCutOff cuts a journal at every byte, as the end of a machine does:
+// it is always read, and never tells more than was written.
+func TestJournalCutOff(t *testing.T) {
+	m := &Machine{dir: t.TempDir(), tell: func(string) {}}
+	a, err := m.newApply()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []record{
+		{Event: starts, Step: 1, Change: &host.Change{Title: "one", Command: &host.Command{Argv: []string{"true"}}}, Before: &before{}},
+		{Event: done, Step: 1, After: &after{}},
+		{Event: starts, Step: 2, Change: &host.Change{Title: "two", File: &host.File{Path: "/x"}}, Before: &before{}},
+		{Event: done, Step: 2, After: &after{}},
+		{Event: applied, Moment: &Moment{Boot: "b", Since: time.Hour}},
+		{Event: confirmed},
+	} {
+		if err := a.write(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	whole, err := os.ReadFile(a.journal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	phases := map[Phase]bool{}
+	last := 0
+	for n := range len(whole) + 1 {
+		dir := filepath.Join(t.TempDir(), "0001")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "journal"), whole[:n], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := readApply(dir, 1)
+		if err != nil {
+			t.Fatalf("cut at %d: %v", n, err)
+		}
+		if len(got.Steps) < last || len(got.Steps) > 2 {
+			t.Fatalf("cut at %d: %d steps", n, len(got.Steps))
+		}
+		if got.Phase == Confirmed && n < len(whole)-1 {
+			t.Fatalf("cut at %d: it is confirmed", n)
+		}
+		last = len(got.Steps)
+		phases[got.Phase] = true
+	}
+	for _, p := range []Phase{Undone, Applying, Applied, Confirmed} {
+		if !phases[p] {
+			t.Errorf("it never was %s", p)
+		}
+	}
+	// In its middle, a line that cannot be read is damage.
+	if err := os.WriteFile(a.journal(), []byte(strings.Replace(string(whole), `"starts"`, `"st`, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readApply(a.dir, 1); err == nil {
+		t.Error("a damaged journal is read")
+	}
+}
+
+// TestConfirm: only a session that began after the change counts, and what was
+// cut short or is confirmed cannot be.
+func TestConfirm(t *testing.T) {
+	end := Moment{Boot: "b", Since: time.Hour}
+	for _, tt := range []struct {
+		name    string
+		records []record
+		session *Moment
+		want    string
+	}{
+		{"nothing", nil, nil, "nothing to confirm"},
+		{"cut short", []record{}, nil, "cut short"},
+		{"before", []record{{Event: applied, Moment: &end}}, &Moment{"b", time.Hour - time.Second}, "began 1s before"},
+		{"at the same moment", []record{{Event: applied, Moment: &end}}, &Moment{"b", time.Hour}, "began 0s before"},
+		{"again", []record{{Event: applied, Moment: &end}, {Event: confirmed}}, nil, "confirmed already"},
+		{"undone", []record{{Event: applied, Moment: &end}, {Event: undone}}, nil, "nothing to confirm"},
+	} {
+		m := &Machine{dir: t.TempDir(), tell: func(string) {}}
+		if tt.records != nil {
+			a, err := m.newApply()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range tt.records {
+				if err := a.write(r); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if _, err := m.Confirm(tt.session); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
+		}
+	}
+}
+
+// TestSession: this test does not run in an SSH session that began in the
+// future, whatever it runs in.
+func TestSession(t *testing.T) {
+	now, err := Now()
+	if err != nil {
+		t.Skip(err)
+	}
+	if s, err := Session(os.Getpid()); err == nil && s.Since > now.Since || err != nil && !errors.Is(err, ErrNoSession) {
+		t.Errorf("%v, %v", s, err)
+	}
+	name, parent, since, err := process(os.Getpid())
+	if err != nil || parent != os.Getppid() || since <= 0 || since > now.Since+time.Second || !strings.HasPrefix("hostexec.test", name) {
+		t.Errorf("%q, %d, %v, %v", name, parent, since, err)
+	}
+}
