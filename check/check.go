@@ -5,6 +5,7 @@ package check
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // A Verdict says what was seen of a control. The zero value is Unknown, so
@@ -46,7 +47,16 @@ type Meta struct {
 	ID    string // "ring/noun", such as "app/hsts"
 	Title string // a claim that is true or false
 	Why   string // the attack that it stops, one sentence
-	Ref   string // standard and blueprint line, such as "RFC 6797; blueprint A1"
+	Ref   string // standards and lines of the blueprint; see References
+	Layer string // the ring that answers for it, when the ID does not say: app, edge or host
+
+	// Spends marks a control whose proof uses up a limit of the address that it
+	// comes from, or earns it a ban: it is made after the others.
+	Spends bool
+
+	// Waits marks a control whose proof spends its time waiting for the target. It
+	// is made beside the others where it has an address of its own.
+	Waits bool
 }
 
 // A Finding is what one look at a control saw.
@@ -55,6 +65,21 @@ type Finding struct {
 	Got     string // evidence: what was sent and what came back, short
 	Want    string // what a pass looks like
 	Fix     string // what to type or change next
+
+	// Moot marks an Unknown of which there was nothing to judge, such as cookies
+	// that nobody sets: it is listed apart, with Got as where to look.
+	Moot bool
+
+	// Evidence is what was asked and what came back, without secrets: the first
+	// and the last of it when it is much.
+	Evidence []Exchange
+}
+
+// An Exchange is a request and its answer, as far as the end of their heads, or a
+// command and its output. Secrets are already blotted out.
+type Exchange struct {
+	Sent     string `json:"sent"`
+	Received string `json:"received"`
 }
 
 // Passed is a finding in force, with its evidence.
@@ -72,6 +97,23 @@ func Unseen(format string, args ...any) Finding {
 	return Finding{Verdict: Unknown, Got: fmt.Sprintf(format, args...)}
 }
 
+// Moot is a finding about something that the target does not have, as far as
+// was seen: neither a pass nor a hole. It says where to look.
+func Moot(format string, args ...any) Finding {
+	return Finding{Moot: true, Got: fmt.Sprintf(format, args...)}
+}
+
+// OffUntil is the finding of a control that a waiver switches off up to a day.
+// One that has expired is a failure: the control is back, or should be.
+func OffUntil(day time.Time, reason, control string, expired bool) Finding {
+	until := day.Format(time.DateOnly)
+	if expired {
+		return Failed("the waiver ended on "+until, "the control in force, or a waiver that has not ended",
+			"remove the waiver of "+control+" from the policy and reload, or renew it with a reason")
+	}
+	return Finding{Verdict: Waived, Got: "until " + until + ": " + reason}
+}
+
 // A Check is a control bound to the target that it is proved against.
 type Check struct {
 	Meta
@@ -80,4 +122,8 @@ type Check struct {
 	// Inside says how to see the control on the server itself, when no look
 	// from outside can ever show it. There is then no Verify.
 	Inside string
+
+	// Lane is the line that the check stands in. Those of one lane are made one
+	// after the other, in order.
+	Lane string
 }

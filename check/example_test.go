@@ -18,15 +18,15 @@ func ExampleRun() {
 	forgotten := check.Check{Meta: check.Meta{ID: "app/csp", Title: "Nothing in an answer may load content", Ref: "CSP Level 3"}}
 
 	r := check.Run(context.Background(), []check.Check{hsts, forgotten}, check.Options{})
-	_ = r.WriteText(os.Stdout, false)
+	_ = r.WriteText(os.Stdout, check.Text{})
 	fmt.Println("exit", r.ExitCode())
 	// Output:
-	// FAIL     app/hsts  Browsers use HTTPS only
+	// FAIL     app/hsts: Browsers use HTTPS only
 	//          got   no Strict-Transport-Security on GET /
 	//          want  a max-age of one hour or more
 	//          fix   set the header on every answer
 	//          see   RFC 6797
-	// UNKNOWN  app/csp   Nothing in an answer may load content
+	// UNKNOWN  app/csp: Nothing in an answer may load content
 	//          got   app/csp has no proof
 	//          see   CSP Level 3
 	//

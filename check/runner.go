@@ -3,6 +3,8 @@ package check
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 )
 
@@ -15,34 +17,89 @@ type Result struct {
 // Options bound a run. The zero value gives each check a minute.
 type Options struct {
 	PerCheck time.Duration // longest time of one check, 0: 1 minute
-	Progress func(Result)  // called after each check, in order; nil: nobody watches
+	Progress func(Result)  // called after each check, never twice at once; nil: nobody watches
 }
 
-// Run makes the checks one after the other, in order: a check that spends a
-// rate limit must not run beside one that needs it. Every check gets a result.
-// What could not be judged is Unknown, with the reason: a check that takes too
-// long, that panics, that passes without evidence, that has no proof, or that
-// ctx left no time for. A check that ignores its context is abandoned; its
-// goroutine ends when it returns. A check that can be made only on the server
-// has no result: it is listed apart.
+// Run makes the checks. Those of one lane are made one after the other, in order:
+// a check that spends a rate limit must not run beside one that needs it. Lanes
+// run side by side; checks that spend limits begin when the others are done, save
+// for those that only wait. Every check gets a result. What could not be judged is
+// Unknown, with the reason: a check that takes too long, that panics, that passes
+// without evidence, that has no proof, or that ctx left no time for. A check that
+// ignores its context is abandoned; its goroutine ends when it returns. A check
+// that can be made only on the server has no result: it is listed apart.
 func Run(ctx context.Context, checks []Check, opts Options) Report {
 	if opts.PerCheck <= 0 {
 		opts.PerCheck = time.Minute
 	}
-	r := Report{Time: time.Now().UTC(), Results: make([]Result, 0, len(checks))}
+	r := Report{Time: time.Now().UTC()}
+	var first, last, waiting lanes
+	var todo []Check
 	for _, c := range checks {
 		if c.Inside != "" {
-			r.Inside = append(r.Inside, Inside{ID: clean(c.ID), Title: clean(c.Title), How: clean(c.Inside)})
+			in := Inside{Meta: c.Meta, How: c.Inside}
+			in.clean()
+			r.Inside = append(r.Inside, in)
 			continue
 		}
-		res := Result{Meta: c.Meta, Finding: runOne(ctx, c, opts.PerCheck)}
+		switch at := len(todo); {
+		case c.Spends:
+			last.add(c.Lane, at)
+		case c.Waits && c.Lane != "": // alone in its lane: nothing waits for it
+			waiting.add(c.Lane, at)
+		default:
+			first.add(c.Lane, at)
+		}
+		todo = append(todo, c)
+	}
+	r.Results = make([]Result, len(todo))
+	var watching sync.Mutex
+	one := func(i int) {
+		res := Result{Meta: todo[i].Meta, Finding: runOne(ctx, todo[i], opts.PerCheck)}
 		res.clean()
-		r.Results = append(r.Results, res)
+		r.Results[i] = res
 		if opts.Progress != nil {
+			watching.Lock()
+			defer watching.Unlock()
 			opts.Progress(res)
 		}
 	}
+	var wg sync.WaitGroup
+	wg.Go(func() { waiting.run(one) })
+	first.run(one)
+	last.run(one)
+	wg.Wait()
+	r.Results = slices.DeleteFunc(r.Results, func(res Result) bool {
+		if res.Moot && res.Verdict == Unknown {
+			r.Inside = append(r.Inside, Inside{Meta: res.Meta, How: res.Got})
+			return true
+		}
+		return false
+	})
 	return r
+}
+
+// lanes are places in a list of checks, by lane.
+type lanes map[string][]int
+
+func (l *lanes) add(lane string, i int) {
+	if *l == nil {
+		*l = lanes{}
+	}
+	(*l)[lane] = append((*l)[lane], i)
+}
+
+// run does the lanes side by side, each in order, and returns when all are done.
+func (l lanes) run(one func(int)) {
+	var wg sync.WaitGroup
+	for _, lane := range l {
+		wg.Go(func() {
+			for _, i := range lane {
+				one(i)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func runOne(ctx context.Context, c Check, limit time.Duration) Finding {

@@ -99,7 +99,7 @@ func TestTrapPassOnNothing(t *testing.T) {
 		t.Error("the zero report does not exit 2")
 	}
 	var b strings.Builder
-	if err := r.WriteText(&b, false); err != nil || !strings.Contains(b.String(), "nothing is proved") {
+	if err := r.WriteText(&b, check.Text{}); err != nil || !strings.Contains(b.String(), "nothing is proved") {
 		t.Errorf("%q, %v", b.String(), err)
 	}
 }
@@ -113,10 +113,10 @@ func TestInsideOnly(t *testing.T) {
 		t.Errorf("%+v exits %d", r, r.ExitCode())
 	}
 	var text, js strings.Builder
-	if err := errors.Join(r.WriteText(&text, false), r.WriteJSON(&js)); err != nil {
+	if err := errors.Join(r.WriteText(&text, check.Text{}), r.WriteJSON(&js)); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(text.String(), "INSIDE   a/log") || strings.Contains(text.String(), "\x1b") || !strings.Contains(js.String(), `"inside"`) {
+	if !strings.Contains(text.String(), "LOOK     a/log: ") || strings.Contains(text.String(), "\x1b") || !strings.Contains(js.String(), `"inside"`) {
 		t.Errorf("%s\n%s", text.String(), js.String())
 	}
 	if r := check.Run(t.Context(), []check.Check{inside}, check.Options{}); r.ExitCode() != 2 {

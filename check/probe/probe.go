@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -25,9 +26,17 @@ import (
 type Options struct {
 	TLS         *tls.Config       // nil: the system's roots
 	Tokens      map[string]string // access tokens by role; "" is one of an ordinary caller
+	Account     Account           // to sign in with; the zero value: none was given
 	Timeout     time.Duration     // of one connection, 0: 10 s
 	MaxRequests int               // connections in all, 0: 400
+	Address     string            // host that is connected to instead of the URL's, such as 127.0.0.1; its name is still the URL's
+	Pace        Pace              // of connections from one address; the zero value: as fast as they go
+	Intrusive   bool              // proofs may disturb the target for others
 }
+
+// An Account is an ordinary one of the target's, made for checks: its sessions
+// are ended by them.
+type Account struct{ Email, Password string }
 
 // A Client sends requests to one origin.
 type Client struct {
@@ -35,6 +44,7 @@ type Client struct {
 	opts   Options
 	source net.IP // local address, nil: the system's choice
 	sent   *atomic.Int64
+	pacer  *pacer
 }
 
 // A Request is written as it stands.
@@ -54,6 +64,7 @@ type Response struct {
 	Header http.Header
 	Body   []byte
 	TLS    *tls.ConnectionState // nil over plain HTTP
+	Took   time.Duration        // from the first byte sent to the last one read
 }
 
 // Line is the answer in a few words, for evidence.
@@ -79,7 +90,7 @@ func New(base string, opts Options) (*Client, error) {
 	if opts.MaxRequests == 0 {
 		opts.MaxRequests = 400
 	}
-	return &Client{base: u, opts: opts, sent: new(atomic.Int64)}, nil
+	return &Client{base: u, opts: opts, sent: new(atomic.Int64), pacer: &pacer{pace: opts.Pace}}, nil
 }
 
 // Base is the target's URL.
@@ -88,36 +99,44 @@ func (c *Client) Base() *url.URL { return c.base }
 // Token returns an access token for the role, or "" when none was given.
 func (c *Client) Token(role string) string { return c.opts.Tokens[role] }
 
+// Account is what to sign in with; ok is false when none was given.
+func (c *Client) Account() (a Account, ok bool) {
+	return c.opts.Account, c.opts.Account != Account{}
+}
+
+// Intrusive reports whether proofs may disturb the target for others.
+func (c *Client) Intrusive() bool { return c.opts.Intrusive }
+
 // Sent is how many connections were opened, over all clients made from this one.
 func (c *Client) Sent() int64 { return c.sent.Load() }
 
 // Dial opens a connection, with TLS when the URL says so and offering only
 // http/1.1. It counts against MaxRequests, and its deadline is Timeout from
-// now, so that a target that says nothing ends it. The caller closes it.
+// now, so that a target that says nothing ends it. It waits as the pace asks.
+// The caller closes it.
 func (c *Client) Dial(ctx context.Context) (net.Conn, error) {
-	if c.sent.Add(1) > int64(c.opts.MaxRequests) {
-		c.sent.Add(-1)
-		return nil, ErrNoRequests
+	conn, err := c.dial(ctx)
+	log := logOf(ctx)
+	if err != nil {
+		log.note(log.begin(), "[connection to "+c.Host()+"]", "["+err.Error()+"]")
+		return nil, err
+	}
+	if log == nil {
+		return conn, nil
+	}
+	return &loggedConn{conn, log, log.begin()}, nil
+}
+
+func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+	if err := c.pacer.wait(ctx); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
 	defer cancel()
-	host := c.base.Host
-	if c.base.Port() == "" {
-		port := "443"
-		if c.base.Scheme == "http" {
-			port = "80"
-		}
-		host = net.JoinHostPort(c.base.Hostname(), port)
-	}
-	d := new(net.Dialer)
-	if c.source != nil {
-		d.LocalAddr = &net.TCPAddr{IP: c.source}
-	}
-	conn, err := d.DialContext(ctx, "tcp", host)
+	conn, err := c.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	conn.SetDeadline(time.Now().Add(c.opts.Timeout))
 	if c.base.Scheme == "http" {
 		return conn, nil
 	}
@@ -135,6 +154,24 @@ func (c *Client) Dial(ctx context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	return tc, nil
+}
+
+// connect opens the connection that Dial and Handshake speak on.
+func (c *Client) connect(ctx context.Context) (net.Conn, error) {
+	if c.sent.Add(1) > int64(c.opts.MaxRequests) {
+		c.sent.Add(-1)
+		return nil, ErrNoRequests
+	}
+	d := new(net.Dialer)
+	if c.source != nil {
+		d.LocalAddr = &net.TCPAddr{IP: c.source}
+	}
+	conn, err := d.DialContext(ctx, "tcp", c.Host())
+	if err != nil {
+		return nil, err
+	}
+	conn.SetDeadline(time.Now().Add(c.opts.Timeout))
+	return conn, nil
 }
 
 // Do sends one request on a connection of its own and reads the answer,
@@ -155,6 +192,7 @@ func (c *Client) Do(ctx context.Context, req Request) (*Response, error) {
 	}
 	// A server may answer and stop reading before the body is through: write
 	// beside the reading, and let the answer count.
+	began := time.Now()
 	written := make(chan error, 1)
 	go func() {
 		_, err := io.WriteString(conn, c.render(method, req))
@@ -183,8 +221,17 @@ func (c *Client) Do(ctx context.Context, req Request) (*Response, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the answer's body: %w", err)
 		}
-		out := &Response{Proto: res.Proto, Status: res.StatusCode, Header: res.Header, Body: body}
-		if tc, ok := conn.(*tls.Conn); ok {
+		if res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusServiceUnavailable {
+			if n, err := strconv.ParseUint(res.Header.Get("Retry-After"), 10, 31); err == nil {
+				c.pacer.hold(time.Duration(n) * time.Second)
+			}
+		}
+		out := &Response{Proto: res.Proto, Status: res.StatusCode, Header: res.Header, Body: body, Took: time.Since(began)}
+		under := conn // conn itself is still being written to
+		if logged, ok := conn.(*loggedConn); ok {
+			under = logged.Conn
+		}
+		if tc, ok := under.(*tls.Conn); ok {
 			state := tc.ConnectionState()
 			out.TLS = &state
 		}
@@ -230,9 +277,17 @@ func (c *Client) render(method string, req Request) string {
 	return b.String()
 }
 
+// at is the host that is connected to.
+func (c *Client) at() string {
+	if c.opts.Address != "" {
+		return c.opts.Address
+	}
+	return c.base.Hostname()
+}
+
 // Loopback reports whether the target is this machine.
 func (c *Client) Loopback() bool {
-	h := c.base.Hostname()
+	h := c.at()
 	ip := net.ParseIP(h)
 	return h == "localhost" || strings.HasSuffix(h, ".localhost") || ip != nil && ip.IsLoopback()
 }
@@ -242,13 +297,14 @@ func (c *Client) Loopback() bool {
 // disturbs the others nor locks its user out. That is possible only on
 // loopback over IPv4; elsewhere fresh is false and the client is c itself.
 func (c *Client) Fresh() (client *Client, fresh bool) {
-	ip := net.ParseIP(c.base.Hostname())
+	ip := net.ParseIP(c.at())
 	if !c.Loopback() || ip != nil && ip.To4() == nil {
 		return c, false
 	}
 	n := freshCount.Add(1)
 	d := *c
 	d.source = net.IPv4(127, byte(64+n>>14&63), byte(n>>7&127+1), byte(n&127+1))
+	d.pacer = &pacer{pace: c.opts.Pace}
 	return &d, true
 }
 

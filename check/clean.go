@@ -1,0 +1,93 @@
+package check
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxText is the longest text of a finding, in characters.
+const maxText = 400
+
+func (r *Result) clean() {
+	r.Meta.clean()
+	for _, s := range []*string{&r.Got, &r.Want, &r.Fix} {
+		*s = clean(*s)
+	}
+	if len(r.Evidence) > maxExchanges {
+		r.Evidence = append(r.Evidence[:1:1], r.Evidence[len(r.Evidence)-maxExchanges+1:]...)
+	}
+	for i, e := range r.Evidence {
+		r.Evidence[i] = Exchange{cleanLines(e.Sent), cleanLines(e.Received)}
+	}
+}
+
+func (in *Inside) clean() {
+	in.Meta.clean()
+	in.How = clean(in.How)
+}
+
+func (m *Meta) clean() {
+	for _, s := range []*string{&m.ID, &m.Title, &m.Why, &m.Ref, &m.Layer} {
+		*s = clean(*s)
+	}
+}
+
+// Of evidence that is much, the first exchange and the last ones are kept.
+const (
+	maxExchanges = 4
+	maxLines     = 40
+)
+
+// cleanLines is clean for text of several lines: at most 40 of them.
+func cleanLines(s string) string {
+	s = strings.TrimRight(strings.ReplaceAll(s, "\r\n", "\n"), "\n")
+	lines := strings.SplitN(s, "\n", maxLines+1)
+	if len(lines) > maxLines {
+		lines[maxLines] = "…"
+	}
+	for i := range lines {
+		lines[i] = clean(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
+
+// clean makes text that may hold a hostile target's bytes safe to print and to
+// store: one line, at most 400 characters, valid UTF-8. Control characters
+// (terminal escapes among them), and characters that are invisible or turn the
+// direction of writing, are shown as \xNN or \uNNNN.
+func clean(s string) string {
+	if isClean(s) {
+		return s
+	}
+	var b strings.Builder
+	for n, i := 0, 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		shown := string(r)
+		switch {
+		case r == '\n' || r == '\t' || r == '\r':
+			shown = " "
+		case r == utf8.RuneError && size == 1, r < ' ', 0x7f <= r && r < 0xa0:
+			shown = fmt.Sprintf(`\x%02x`, s[i+size-1])
+		case !unicode.IsPrint(r):
+			shown = fmt.Sprintf(`\u%04x`, r)
+		}
+		if n += utf8.RuneCountInString(shown); n > maxText {
+			b.WriteString("…")
+			break
+		}
+		b.WriteString(shown)
+		i += size
+	}
+	return b.String()
+}
+
+func isClean(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return len(s) <= maxText
+}

@@ -1,0 +1,62 @@
+package inside
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"regexp"
+
+	"github.com/ringwall/ringwall/check"
+)
+
+// typed are secrets on a command line.
+var typed = regexp.MustCompile(`(?:^|\s)(?:mysql|mariadb|mysqldump)\b.* -p[^\s'"$-]{4,}|\bsshpass -p ?['"]?[^\s$'"]{4,}|\bcurl\b.* (?:-u|--user) ?['"]?[^\s:'"$]+:[^\s'"$]{4,}|\b(?:export |set )?[A-Z0-9_]*(?:SECRET|TOKEN|PASSWORD|API_?KEY)[A-Z0-9_]*=['"]?[^\s'"$<]{8,}|\bPGPASSWORD=['"]?[^\s'"$]{4,}`)
+
+// history looks through what people typed.
+var history = Check{
+	Meta: check.Meta{
+		ID:    "inside/history",
+		Title: "No secret is in anybody's shell history",
+		Why:   "A history outlives the day on which the secret was typed, and goes into backups.",
+		Ref:   "ASVS 5.0 V13.3.2; OWASP API8 2023; CWE-532; blueprint A9, T6, checklist 11",
+		Layer: "host",
+	},
+	Verify: func(_ context.Context, m *Machine) check.Finding {
+		var found []string
+		n, hidden := 0, 0
+		for _, home := range append(m.glob("/home/*"), "/root") {
+			for _, name := range []string{".bash_history", ".zsh_history", ".local/share/fish/fish_history", ".psql_history", ".mysql_history", ".node_repl_history", ".python_history"} {
+				b, err := m.tail(home+"/"+name, 4<<20)
+				if errors.Is(err, fs.ErrPermission) {
+					hidden++
+				}
+				if err != nil {
+					continue
+				}
+				n++
+				for i, line := range lines(b) {
+					what := check.Token(line)
+					if what == "" && typed.Match(line) {
+						what = "a secret"
+					}
+					if what != "" {
+						found = append(found, fmt.Sprintf("%s in %s/%s, line %d", what, home, name, i+1))
+					}
+				}
+			}
+		}
+		if n == 0 {
+			m.note(check.Exchange{Sent: "[histories in /root and /home/*]", Received: "[none]"})
+		}
+		switch {
+		case len(found) > 0:
+			return check.Failed(some(found), "no secret", "change these secrets; delete the lines (history -d N, then history -w); begin such commands with a space, with HISTCONTROL=ignorespace, or read the secret from a file")
+		case hidden > 0:
+			return check.Unseen("%d histories are right, and %d cannot be read: %v", n, hidden, errNotRoot)
+		case n == 0 && m.UID != 0:
+			return check.Unseen("no history can be read: %v", errNotRoot)
+		}
+		return check.Passed("%d histories, and no secret in them", n)
+	},
+}

@@ -1,0 +1,244 @@
+package inside_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/check/inside"
+)
+
+// A machine in a folder, as a test wants it.
+type fake struct {
+	files    map[string]string // name: content, or "-> " and where it links to; a name that ends in ! is readable by all
+	commands map[string]string // command line: output; "fails" fails
+	uid      int
+}
+
+func (f fake) machine(t *testing.T) *inside.Machine {
+	t.Helper()
+	root := t.TempDir()
+	for name, content := range f.files {
+		mode := os.FileMode(0o600)
+		if open, ok := strings.CutSuffix(name, "!"); ok {
+			name, mode = open, 0o644
+		}
+		file := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if to, ok := strings.CutPrefix(content, "-> "); ok {
+			if err := os.Symlink(to, file); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if err := os.WriteFile(file, []byte(content), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &inside.Machine{Root: root, UID: f.uid, Now: time.Now(), Run: func(_ context.Context, argv ...string) (string, error) {
+		line := strings.Join(argv, " ")
+		for k, out := range f.commands {
+			if strings.HasPrefix(line, k) {
+				if out == "fails" {
+					return "", errors.New("exit status 1")
+				}
+				return out, nil
+			}
+		}
+		return "", exec.ErrNotFound
+	}}
+}
+
+const (
+	tcpHead = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+	local   = "   0: 0100007F:1F40 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 11 1\n" // 127.0.0.1:8000
+	all     = "   0: 00000000:1F40 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 12 1\n" // 0.0.0.0:8000
+	https   = "   0: 00000000:01BB 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 13 1\n"
+	all6    = "   0: 00000000000000000000000000000000:1F40 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 14 1\n"
+	local6  = "   0: 00000000000000000000000001000000:1F40 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 15 1\n"
+	ufwOn   = "Status: active\nDefault: deny (incoming), allow (outgoing), disabled (routed)\n\nTo                         Action      From\n--                         ------      ----\n22/tcp                     LIMIT IN    Anywhere\n80,443/tcp                 ALLOW IN    Anywhere\n"
+	ufw8000 = ufwOn + "8000/tcp                   ALLOW IN    Anywhere\n"
+)
+
+// The forms of secrets, put together here so that no scanner takes them for some.
+var (
+	github = "ghp_" + strings.Repeat("aB3", 12)
+	jwt    = "eyJhbGciOiJIUzI1NiJ9" + "." + "eyJzdWIiOiIxMjM0In0" + "." + strings.Repeat("x", 30)
+	key    = "-----BEGIN " + "PRIVATE KEY-----\nMIIE\n"
+)
+
+func TestEveryCheck(t *testing.T) {
+	active := map[string]string{"systemctl is-active": "active\n"}
+	sees := map[string]string{"ufw": ufwOn}
+	proxy := map[string]string{"proc/net/tcp": tcpHead + https + local, "proc/9/fd/3": "-> socket:[13]", "proc/9/comm": "nginx\n", "proc/9/cgroup": "0::/system.slice/nginx.service\n"}
+	for id, cases := range map[string]map[check.Verdict]map[string]fake{
+		"inside/listeners": {
+			check.Pass: {
+				"loopback":            {files: map[string]string{"proc/net/tcp": tcpHead + local + https, "proc/net/tcp6": tcpHead + local6}, commands: sees},
+				"behind the firewall": {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: sees},
+				"behind nftables": {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: map[string]string{
+					"ufw": "fails", "nft": "table inet f {\n chain in {\n  type filter hook input priority filter; policy drop;\n  tcp dport { 22, 80, 443 } accept\n }\n}\n"}},
+			},
+			check.Fail: {
+				"no firewall":        {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: map[string]string{"ufw": "Status: inactive\n", "nft": ""}},
+				"let in":             {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: map[string]string{"ufw": ufw8000}},
+				"let in on IPv6":     {files: map[string]string{"proc/net/tcp": tcpHead, "proc/net/tcp6": tcpHead + all6}, commands: map[string]string{"ufw": ufw8000}},
+				"nothing, unguarded": {files: map[string]string{"proc/net/tcp": tcpHead + local}, commands: map[string]string{"ufw": "Status: inactive\n", "nft": ""}},
+			},
+			check.Unknown: {
+				"not root":   {uid: 1000, files: map[string]string{"proc/net/tcp": tcpHead + all}},
+				"no proc":    {},
+				"no command": {files: map[string]string{"proc/net/tcp": tcpHead + all}},
+			},
+		},
+		"inside/confinement": {
+			check.Pass:    {"confined": {files: proxy, commands: map[string]string{"systemd-analyze": "→ Overall exposure level for nginx.service: 3.1 OK :-)\n"}}},
+			check.Fail:    {"as shipped": {files: proxy, commands: map[string]string{"systemd-analyze": "→ Overall exposure level for nginx.service: 9.6 UNSAFE :-{\n"}}},
+			check.Unknown: {"no systemd": {files: proxy}, "no service": {files: map[string]string{"proc/net/tcp": tcpHead + https}}, "no proc": {}},
+		},
+		"inside/key-files": {
+			check.Pass: {"closed": {files: map[string]string{"srv/api/.env": "JWT_SECRET=correcthorsebattery\n", "srv/api/.env.example!": "JWT_SECRET=changemechangeme\n", "srv/api/tls/a.pem!": "-----BEGIN CERTIFICATE-----\n"}}},
+			check.Fail: {"env": {files: map[string]string{"srv/api/.env!": "export JWT_SECRET='correcthorsebattery'\n"}}, "key": {files: map[string]string{"opt/api/server.key!": key}}},
+		},
+		"inside/tracked": {
+			check.Pass:    {"none": {files: map[string]string{"srv/api/.git/index": index("README.md", "server.js"), "srv/api/.env": "JWT_SECRET=correcthorsebattery"}}},
+			check.Fail:    {"env": {files: map[string]string{"srv/api/.git/index": index(".env", "server.js"), "srv/api/.env": "JWT_SECRET=correcthorsebattery"}}},
+			check.Unknown: {"broken": {files: map[string]string{"srv/api/.git/index": index(".env")[:40]}}},
+		},
+		"inside/environment": {
+			check.Pass:    {"none": {files: map[string]string{"proc/7/comm": "bash\n", "proc/7/environ": "HOME=/root\x00JWT_SECRET_FILE=/run/secrets/jwt\x00", "proc/8/comm": "node\n", "proc/8/environ": "JWT_SECRET=correcthorsebattery\x00"}}},
+			check.Fail:    {"exported": {files: map[string]string{"proc/7/comm": "bash\n", "proc/7/environ": "JWT_SECRET=correcthorsebattery\x00"}}, "token": {files: map[string]string{"proc/7/comm": "tmux\n", "proc/7/environ": "X=" + github + "\x00"}}},
+			check.Unknown: {"no process": {}},
+		},
+		"inside/history": {
+			check.Pass:    {"clean": {files: map[string]string{"root/.bash_history": "ls -la\nmysql -p\nexport PATH=$PATH:/x\ncurl -u user https://x\n"}}},
+			check.Fail:    {"password": {files: map[string]string{"home/a/.bash_history": "ls\nmysql -u root -phunter22 app\n"}}, "token": {files: map[string]string{"root/.zsh_history": "git clone https://" + github + "@github.com/a/b\n"}}, "export": {files: map[string]string{"root/.bash_history": "export API_KEY=0123456789abcdef\n"}}},
+			check.Unknown: {"not root": {uid: 1000}},
+		},
+		"inside/logged": {
+			check.Pass:    {"clean": {files: map[string]string{"var/log/nginx/access.log": "192.0.2.1 GET /api/me 200\n", "var/log/api.log": `{"password":"[redacted]","token":"***"}` + "\n"}}},
+			check.Fail:    {"jwt": {files: map[string]string{"var/log/nginx/access.log": "GET /?token=" + jwt + "\n"}}, "password": {files: map[string]string{"srv/api/out.log": `{"email":"a@example.com","password":"hunter22"}` + "\n"}}, "journal": {commands: map[string]string{"journalctl": "Authorization: Bearer " + strings.Repeat("a1", 20)}}},
+			check.Unknown: {"none": {}},
+		},
+		"inside/log-rotation": {
+			check.Pass:    {"timer": {commands: active}, "journal alone": {commands: map[string]string{"systemctl is-active logrotate": "fails", "systemctl is-active systemd-journald": "active\n"}}},
+			check.Fail:    {"no logrotate": {files: map[string]string{"var/log/nginx/access.log": "x"}, commands: map[string]string{"systemctl is-active logrotate": "fails", "systemctl is-active systemd-journald": "active\n"}}},
+			check.Unknown: {"no systemd": {}},
+		},
+		"inside/updates": {
+			check.Pass:    {"none": {files: map[string]string{"var/lib/apt/lists/x_InRelease": ""}, commands: map[string]string{"apt list": "Listing...\nzip/stable 3.0-13 amd64 [upgradable from: 3.0-12]\n"}}},
+			check.Fail:    {"waiting": {commands: map[string]string{"apt list": "Listing...\nopenssl/oldstable-security 3.0.17 amd64 [upgradable from: 3.0.15]\n"}}, "ubuntu": {commands: map[string]string{"apt list": "openssl/jammy-updates,jammy-security 3.0.2 amd64 [upgradable from: 3.0.1]\n"}}},
+			check.Unknown: {"no apt": {}, "no lists": {commands: map[string]string{"apt list": "Listing...\n"}}},
+		},
+		"inside/renewal": {
+			check.Pass:    {"timer": {files: map[string]string{"etc/letsencrypt/live/a/fullchain.pem": ""}, commands: active}, "cron": {files: map[string]string{"etc/letsencrypt/live/a/fullchain.pem": "", "etc/cron.d/renew": "0 3 * * * root certbot renew\n"}}},
+			check.Fail:    {"nothing": {files: map[string]string{"etc/letsencrypt/live/a/fullchain.pem": "", "etc/cron.d/certbot": "0 */12 * * * root test -x /usr/bin/certbot -a \\! -d /run/systemd/system && certbot -q renew\n"}, commands: map[string]string{"systemctl": "fails"}}},
+			check.Unknown: {"not root": {uid: 1000}},
+		},
+		"inside/backups": {
+			check.Pass:    {"timer": {commands: map[string]string{"systemctl list-timers": "Mon 2026-11-30 03:00:00 UTC 3 days - - restic-daily.timer restic-daily.service\n"}}, "cron": {files: map[string]string{"etc/cron.d/db": "0 3 * * * postgres pg_dump api | ssh backup cat\n"}}},
+			check.Fail:    {"none": {files: map[string]string{"etc/cron.daily/dpkg": "cp /var/lib/dpkg/status /var/backups\n"}, commands: map[string]string{"systemctl list-timers": "- - - - dpkg-db-backup.timer dpkg-db-backup.service\n"}}},
+			check.Unknown: {"no systemd": {}},
+		},
+	} {
+		for want, machines := range cases {
+			for name, f := range machines {
+				t.Run(id+"/"+want.String()+"/"+name, func(t *testing.T) {
+					for _, c := range inside.Checks(f.machine(t)) {
+						if c.ID != id {
+							continue
+						}
+						got := c.Verify(t.Context())
+						if got.Verdict != want || got.Moot || got.Got == "" || want == check.Fail && (got.Want == "" || got.Fix == "") {
+							t.Errorf("%+v", got)
+						}
+						// What could be looked at is named; a log or a secret is not shown.
+						if want != check.Unknown && len(got.Evidence) == 0 {
+							t.Error("there is no evidence")
+						}
+						for _, secret := range []string{github, jwt, "hunter22", "correcthorse", "0123456789abcdef", "a1a1a1"} {
+							if strings.Contains(got.Got+got.Fix+fmt.Sprint(got.Evidence), secret) {
+								t.Errorf("the report has the secret: %s", got.Got)
+							}
+						}
+					}
+				})
+			}
+		}
+	}
+	// Cut short, a walk through files has seen nothing.
+	over, end := context.WithCancel(t.Context())
+	end()
+	for _, c := range inside.Checks(fake{files: map[string]string{"srv/api/.env": "JWT_SECRET=correcthorsebattery\n"}}.machine(t)) {
+		if c.ID == "inside/key-files" || c.ID == "inside/tracked" {
+			if f := c.Verify(over); f.Verdict != check.Unknown || f.Moot {
+				t.Errorf("%s: %+v", c.ID, f)
+			}
+		}
+	}
+	for _, c := range inside.Checks(&inside.Machine{}) {
+		if c.Ring() != "host" || len(c.References().Blueprint) == 0 || !strings.HasSuffix(c.Why, ".") {
+			t.Errorf("%s is not described", c.ID)
+		}
+	}
+}
+
+// index is git's, version 2.
+func index(names ...string) string {
+	b := binary.BigEndian.AppendUint32([]byte("DIRC\x00\x00\x00\x02"), uint32(len(names)))
+	for _, n := range names {
+		entry := make([]byte, 62)
+		entry[61] = byte(len(n))
+		entry = append(append(entry, n...), 0)
+		for len(entry)%8 != 0 {
+			entry = append(entry, 0)
+		}
+		b = append(b, entry...)
+	}
+	return string(b)
+}
+
+// TestGitsOwnIndex: what git itself writes is read, in each version.
+func TestGitsOwnIndex(t *testing.T) {
+	git, err := exec.LookPath("git")
+	if err != nil {
+		t.Skip("git is not installed")
+	}
+	for _, version := range []string{"2", "3", "4"} {
+		root := t.TempDir()
+		repo := filepath.Join(root, "srv", "api")
+		for _, name := range []string{"a/long/name/of/a/file.js", "a/long/name/of/another.js", ".env", "z.js"} {
+			if err := os.MkdirAll(filepath.Dir(filepath.Join(repo, name)), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(repo, name), []byte("JWT_SECRET=correcthorsebattery\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, argv := range [][]string{{"init", "-q"}, {"-c", "index.version=" + version, "add", "-A"}, {"update-index", "--index-version", version}} {
+			cmd := exec.Command(git, argv...)
+			cmd.Dir = repo
+			cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("git %v: %v\n%s", argv, err, out)
+			}
+		}
+		for _, c := range inside.Checks(&inside.Machine{Root: root}) {
+			if c.ID == "inside/tracked" {
+				if f := c.Verify(t.Context()); f.Verdict != check.Fail || f.Got != "/srv/api/.env" {
+					t.Errorf("version %s: %+v", version, f)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,167 @@
+package inside
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/ringwall/ringwall/check"
+)
+
+// A Machine is the server, or a test's copy of one.
+type Machine struct {
+	Root string // of its files; "": /
+	UID  int    // who looks; what others keep to themselves only 0 sees
+
+	// Run runs a command that only reads, and returns what it prints.
+	Run func(ctx context.Context, argv ...string) (string, error)
+
+	// Open are the ports that the policy lets in, beside 80 and 443.
+	Open []int
+
+	// ACME says that the server renews its certificate itself.
+	ACME bool
+
+	Now time.Time
+
+	seen *[]check.Exchange // what one check looked at
+}
+
+// Here is this machine.
+func Here() *Machine {
+	return &Machine{UID: os.Geteuid(), Run: run, Now: time.Now()}
+}
+
+func run(ctx context.Context, argv ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Dir = "/"
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME=/nonexistent"}
+	var out, errs bounded
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if err != nil && len(errs.b) > 0 {
+		err = fmt.Errorf("%w: %.200s", err, strings.TrimSpace(string(errs.b)))
+	}
+	return string(out.b), err
+}
+
+// bounded keeps the first 4 MB that are written.
+type bounded struct{ b []byte }
+
+func (w *bounded) Write(p []byte) (int, error) {
+	w.b = append(w.b, p[:min(len(p), 4<<20-len(w.b))]...)
+	return len(p), nil
+}
+
+func (m *Machine) path(name string) string { return filepath.Join("/", m.Root, name) }
+
+// glob lists what a pattern names, without Root.
+func (m *Machine) glob(pattern string) (out []string) {
+	found, _ := filepath.Glob(m.path(pattern)) // the patterns are our own
+	for _, f := range found {
+		out = append(out, "/"+strings.TrimPrefix(strings.TrimPrefix(f, m.path("/")), "/"))
+	}
+	return out
+}
+
+// head reads the first n bytes of a regular file; tail its last. Neither waits
+// for a pipe, nor follows a link that somebody put there.
+func (m *Machine) head(name string, n int64) ([]byte, error) { return m.read(name, n, false) }
+func (m *Machine) tail(name string, n int64) ([]byte, error) { return m.read(name, n, true) }
+
+func (m *Machine) read(name string, n int64, tail bool) ([]byte, error) {
+	f, err := os.OpenFile(m.path(name), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no file", name)
+	}
+	if tail && fi.Size() > n {
+		if _, err := f.Seek(-n, io.SeekEnd); err != nil {
+			return nil, err
+		}
+	}
+	b, err := io.ReadAll(io.LimitReader(f, n))
+	m.note(check.Exchange{Sent: "[file " + name + "]", Received: fmt.Sprintf("[%d bytes]", len(b))})
+	return b, err
+}
+
+// note keeps what was looked at, as evidence.
+func (m *Machine) note(e check.Exchange) {
+	if m.seen != nil {
+		*m.seen = append(*m.seen, e)
+	}
+}
+
+// roots are where people put what they serve.
+var roots = []string{"/srv", "/opt", "/var/www", "/home", "/root", "/etc/ringwall"}
+
+// dull are folders that hold others' code, or nothing of anybody's.
+var dull = []string{"node_modules", ".cache", ".npm", ".cargo", ".rustup", "go", "vendor", "venv", ".venv", "site-packages", "dist", "build", "lost+found", "proc", "sys", ".vscode-server"}
+
+const (
+	deepest   = 4       // folders below a root
+	mostFiles = 200_000 // looked at in all
+)
+
+// walk calls see for every file below the roots, not too deep. hidden are folders
+// that could not be read.
+func (m *Machine) walk(ctx context.Context, see func(name string, e fs.DirEntry)) (hidden int, err error) {
+	n := 0
+	for _, root := range roots {
+		top := m.path(root)
+		werr := filepath.WalkDir(top, func(path string, e fs.DirEntry, err error) error {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil {
+				if errors.Is(err, fs.ErrPermission) {
+					hidden++
+				}
+				return nil
+			}
+			if n++; n > mostFiles {
+				return errors.New("there are too many files to look at all")
+			}
+			if e.IsDir() && (slices.Contains(dull, e.Name()) || strings.Count(strings.TrimPrefix(path, top), "/") > deepest) {
+				return fs.SkipDir
+			}
+			see("/"+strings.TrimPrefix(strings.TrimPrefix(path, m.path("/")), "/"), e)
+			return nil
+		})
+		if werr != nil {
+			return hidden, werr
+		}
+	}
+	return hidden, nil
+}
+
+// lines splits without copying more than once.
+func lines(b []byte) [][]byte { return bytes.Split(b, []byte("\n")) }
+
+// some names a few of many.
+func some(list []string) string {
+	const few = 4
+	if len(list) <= few {
+		return strings.Join(list, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(list[:few], ", "), len(list)-few)
+}

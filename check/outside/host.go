@@ -1,0 +1,64 @@
+package outside
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/check/probe"
+)
+
+// names asks for the API in the name of hosts that are not the site's: one that
+// nobody has, and the bare address.
+var names = Check{
+	Meta: check.Meta{
+		ID:    "outside/host",
+		Title: "The API answers to its own name only",
+		Why:   "Scanners ask for bare addresses; a Host of the attacker's choice ends in password-reset links, caches and DNS rebinding.",
+		Ref:   "RFC 9110, 7.2 and 7.4; ASVS 5.0 V4.1.3; OWASP API8 2023; CWE-644; blueprint E1, E4, T7, T8, checklist 3",
+		Layer: "edge",
+	},
+	Manner: Active,
+	Most:   6,
+	Verify: func(ctx context.Context, t *Target) check.Finding {
+		const want = "421, 400, 403, 404 of no API, or a closed connection"
+		const fix = "in nginx a first server block: server { listen 443 ssl default_server; ssl_reject_handshake on; }, and one for 80 with return 444"
+		own, err := t.Client.Do(ctx, probe.Request{Target: t.base()})
+		if err != nil {
+			return unanswered("GET "+t.base(), err)
+		}
+		hosts := []string{"ringwall-check.invalid"}
+		if addrs, err := t.addresses(ctx); err == nil && !t.local() {
+			for _, a := range addrs {
+				hosts = append(hosts, bracket(a))
+			}
+		}
+		for _, host := range hosts[:min(len(hosts), 3)] {
+			res, err := t.Client.Do(ctx, probe.Request{Target: t.base(), Host: host})
+			if err != nil {
+				// Closed. That it is up was seen before, and is seen again.
+				if _, err := t.Client.Do(ctx, probe.Request{Target: t.base()}); err != nil {
+					return unanswered("GET "+t.base()+" for "+t.site(), err)
+				}
+				continue
+			}
+			if sameAnswer(own, res) && !(res.Status >= 300 && res.Status < 400) {
+				return check.Failed("GET "+t.base()+" for the host "+host+" gets what the site gets, "+res.Line(), want, fix)
+			}
+		}
+		return check.Passed("%d other hosts do not get what %s gets (%s)", len(hosts), t.site(), own.Line())
+	},
+}
+
+// sameAnswer reports whether two answers come from one place: status, kind and
+// length alike, give or take what counts up.
+func sameAnswer(a, b *probe.Response) bool {
+	if a.Status != b.Status || a.Header.Get("Content-Type") != b.Header.Get("Content-Type") {
+		return false
+	}
+	if a.Status == http.StatusBadRequest || a.Status == http.StatusMisdirectedRequest {
+		return false // refused
+	}
+	d := len(a.Body) - len(b.Body)
+	return d > -40 && d < 40
+}

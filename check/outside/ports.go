@@ -1,0 +1,156 @@
+package outside
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/check/probe"
+)
+
+// privatePorts are where APIs, databases and their tools listen by default.
+var privatePorts = []int{
+	3000, 3001, 4000, 5000, 8000, 8001, 8008, 8080, 8081, 8443, 8888, 9000, 9090, // APIs and their tools
+	3306, 5432, 6379, 27017, 9200, 11211, 5672, 15672, 2375, 2376, 6443, 10250, 5984, 9042, 1433, // stores, queues, Docker, Kubernetes
+	21, 23, 25, 111, 445, 3389, 5900, // what a server of APIs has no use for
+}
+
+// ports connects to each private port at every address of the host, IPv4 and
+// IPv6, and says nothing there but what shows whether the API is behind it.
+var ports = Check{
+	Meta: check.Meta{
+		ID:    "outside/ports",
+		Title: "Nothing but the proxy and SSH can be reached from outside",
+		Why:   "Who reaches the API's own port passes by the proxy and all that it enforces; who reaches the database needs no API.",
+		Ref:   "ASVS 5.0 V13.2.5; OWASP API8 2023; CWE-668; CIS Controls v8 4.4; blueprint E1, H3, H4, T8, checklist 2, checklist 7",
+		Layer: "host",
+	},
+	Manner: Active,
+	NoRing: true,
+	Afar:   true,
+	See:    "look from another machine: ringwall check https://HOST",
+	Most:   160,
+	Verify: func(ctx context.Context, t *Target) check.Finding {
+		const want = "no answer on any port but 80, 443 and SSH's"
+		const fix = "have the API listen on 127.0.0.1; ufw default deny incoming; ufw allow OpenSSH; ufw allow 80,443/tcp; ufw enable (Docker publishes ports past ufw: write 127.0.0.1:8000:8000)"
+		addrs, err := t.addresses(ctx)
+		if err != nil {
+			return check.Unseen("the host's addresses: %v", err)
+		}
+		list := t.Ports
+		if list == nil {
+			list = privatePorts
+		}
+		own, _ := strconv.Atoi(portOf(t.Client.Host()))
+		list = slices.DeleteFunc(slices.Clone(list), func(p int) bool { return p == own })
+		type open struct {
+			addr string
+			what string
+		}
+		var found []open
+		var noRoute []string
+		looked := 0
+		for _, a := range addrs[:min(len(addrs), 4)] {
+			var mu sync.Mutex
+			var wg sync.WaitGroup
+			failed := 0
+			slots := make(chan struct{}, 8)
+			for _, p := range list {
+				slots <- struct{}{}
+				wg.Go(func() {
+					defer func() { <-slots }()
+					addr := net.JoinHostPort(a.String(), strconv.Itoa(p))
+					conn, err := t.Client.DialPort(ctx, addr, 2*time.Second)
+					mu.Lock()
+					defer mu.Unlock()
+					switch {
+					case err == nil:
+						found = append(found, open{addr, speaks(conn, t)})
+						conn.Close()
+					case errors.Is(err, probe.ErrNoRequests), probe.Unreachable(err):
+						failed++
+					}
+				})
+			}
+			wg.Wait()
+			if failed == len(list) {
+				noRoute = append(noRoute, a.String())
+				continue
+			}
+			if failed > 0 {
+				return check.Unseen("%d of %d ports of %s could not be tried", failed, len(list), a)
+			}
+			looked++
+		}
+		if len(found) > 0 {
+			slices.SortFunc(found, func(a, b open) int { return strings.Compare(a.addr, b.addr) })
+			var all []string
+			for _, o := range found {
+				all = append(all, o.addr+o.what)
+			}
+			return check.Failed("open: "+strings.Join(all[:min(len(all), 8)], ", "), want, fix)
+		}
+		if looked == 0 {
+			return check.Unseen("this machine has no way to %s", strings.Join(noRoute, ", "))
+		}
+		got := fmt.Sprintf("%d ports are closed at %d addresses", len(list), looked)
+		if len(noRoute) > 0 {
+			got += "; this machine has no way to " + strings.Join(noRoute, ", ") + ": look from one that has"
+			return check.Unseen("%s", got)
+		}
+		return check.Passed("%s", got)
+	},
+}
+
+// addresses are all of the host's.
+func (t *Target) addresses(ctx context.Context) ([]net.IP, error) {
+	host := t.Client.Base().Hostname()
+	if ip := net.ParseIP(host); ip != nil {
+		return []net.IP{ip}, nil
+	}
+	if t.Lookup != nil {
+		return t.Lookup(ctx, host)
+	}
+	found, err := net.DefaultResolver.LookupIPAddr(ctx, host)
+	var out []net.IP
+	for _, a := range found {
+		out = append(out, a.IP)
+	}
+	return out, err
+}
+
+func bracket(ip net.IP) string {
+	if ip.To4() == nil {
+		return "[" + ip.String() + "]"
+	}
+	return ip.String()
+}
+
+func portOf(hostport string) string {
+	_, port, _ := net.SplitHostPort(hostport)
+	return port
+}
+
+// speaks asks an open port for a page, and says what answered. The caller holds
+// the mutex: one port is asked at a time.
+func speaks(conn net.Conn, t *Target) string {
+	_ = conn.SetDeadline(time.Now().Add(2 * time.Second))
+	if _, err := fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nUser-Agent: ringwall-check\r\n\r\n", t.site()); err != nil {
+		return ""
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return ""
+	}
+	res.Body.Close()
+	return fmt.Sprintf(" (HTTP, %d)", res.StatusCode)
+}

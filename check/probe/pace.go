@@ -1,0 +1,69 @@
+package probe
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// A Pace keeps a client within the rate that its target allows: Burst
+// connections at once, then one in every Every. Each address of Fresh has its own.
+type Pace struct {
+	Burst int
+	Every time.Duration
+}
+
+type pacer struct {
+	pace Pace
+	mu   sync.Mutex
+	full time.Time // when nothing of the burst is used
+	held time.Time // until when the target asked to wait
+}
+
+// hold notes that an answer asked to wait. Those that ask for longer than a day
+// mean never.
+func (p *pacer) hold(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if until := time.Now().Add(min(d, 24*time.Hour)); until.After(p.held) {
+		p.held = until
+	}
+}
+
+// Held is how long the target has asked this address to wait, by Retry-After of
+// 429 and 503.
+func (c *Client) Held() time.Duration {
+	c.pacer.mu.Lock()
+	defer c.pacer.mu.Unlock()
+	return max(0, time.Until(c.pacer.held))
+}
+
+// wait returns when the next connection may be opened, or with ctx's error.
+func (p *pacer) wait(ctx context.Context) error {
+	d := p.reserve(time.Now())
+	if d <= 0 {
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// reserve takes the next place and says how far off it is.
+func (p *pacer) reserve(now time.Time) time.Duration {
+	if p.pace.Every <= 0 {
+		return 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.full.Before(now) {
+		p.full = now
+	}
+	p.full = p.full.Add(p.pace.Every)
+	return p.full.Sub(now) - time.Duration(max(p.pace.Burst, 1))*p.pace.Every
+}

@@ -1,0 +1,41 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"net"
+	"syscall"
+	"time"
+)
+
+// DialPort opens a plain connection to any address, for at most as long as
+// patience. It counts as one of MaxRequests. Pace is of the target's own port and
+// is not waited for.
+func (c *Client) DialPort(ctx context.Context, address string, patience time.Duration) (net.Conn, error) {
+	if c.sent.Add(1) > int64(c.opts.MaxRequests) {
+		c.sent.Add(-1)
+		return nil, ErrNoRequests
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	log := logOf(ctx)
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	if err != nil {
+		log.note(log.begin(), "[connection to "+address+"]", "["+err.Error()+"]")
+		return nil, err
+	}
+	e := log.begin()
+	log.note(e, "[connection to "+address+"]", "[open]")
+	return conn, nil
+}
+
+// Unreachable reports whether this machine has no way to an address, so that
+// nothing was learnt of it. A refusal and silence tell that the port is closed.
+func Unreachable(err error) bool {
+	for _, no := range []error{syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EADDRNOTAVAIL, syscall.EAFNOSUPPORT, syscall.EPERM, syscall.EACCES} {
+		if errors.Is(err, no) {
+			return true
+		}
+	}
+	return errors.Is(err, context.Canceled)
+}
