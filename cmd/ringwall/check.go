@@ -2,13 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/url"
 	"os"
 	"os/signal"
 	"strings"
@@ -17,33 +13,56 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ringwall/ringwall/app"
 	"github.com/ringwall/ringwall/check"
-	"github.com/ringwall/ringwall/check/probe"
 	"github.com/ringwall/ringwall/policy"
 )
 
 type checkFlags struct {
-	policy, format, out, ca string
-	tokens                  []string
+	policy, ca, account string
+	tokens              []string
+
+	format, by, failOn string
+	out                []string
+	long               bool
+
+	only, skip         []string
+	maxRequests        int
+	timeout            time.Duration
+	own, intrusive     bool
+	plainPort, sshPort string
+	inside             bool
+	with               string
+	baseline           string
+	watch              time.Duration
 }
 
 func checkCommand() *cobra.Command {
 	var f checkFlags
 	cmd := &cobra.Command{
 		Use:   "check [URL]",
-		Short: "Prove every control from outside",
+		Short: "Prove every control, from outside and from inside",
 		Long: `Send the target what must be stopped and what must pass, control by control,
 and report what was seen. What could not be seen is unknown, never a pass.
 
-Without a URL the policy's site is checked. Without a policy, the defaults are
-what the target is held to, so that any API can be checked. For the server of
-serve --dev on this machine, its policy, authority and tokens are found.
+Without a URL the policy's site is checked. With a policy, the target is held to
+what the policy promises. Without one, any server is held to what every API owes:
+TLS, headers, CORS, limits, errors, cookies, tokens, open ports. For the server
+of serve --dev on this machine, its policy, authority and tokens are found.
+
+With --inside it looks at the server that it runs on, best as root. A look from
+elsewhere is joined with --with: a port is closed only if both say so.
+
+The proofs are attacks, though harmless ones. Against a host that is neither this
+machine nor the policy's own site only those are made that look like any visitor,
+unless you say --i-own-this.
 
 Exit 0: all proved or waived; 1: something failed; 2: something could not be
 seen, or the check could not be run.`,
 		Example: `  ringwall check https://localhost:8443
-  ringwall check https://api.example.com --policy ringwall.yaml --token user=@alice.token --token admin=@admin.token`,
+  ringwall check https://api.example.com --i-own-this
+  ringwall check --policy ringwall.yaml --token user=@alice.token --token admin=@admin.token
+  sudo ringwall check --inside --with outside.json
+  ringwall check --policy ringwall.yaml --out report.html --out report.sarif --by checklist`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
@@ -51,29 +70,97 @@ seen, or the check could not be run.`,
 			return runCheck(ctx, cmd.OutOrStdout(), f, args)
 		},
 	}
-	cmd.Flags().StringVar(&f.policy, "policy", "", "policy that the target must enforce (default $RINGWALL_POLICY, then "+policyFile+" if it is there)")
-	cmd.Flags().StringVar(&f.format, "format", "text", "text or json")
-	cmd.Flags().StringVar(&f.out, "out", "", "file for the report (default standard output)")
-	cmd.Flags().StringVar(&f.ca, "cacert", "", "PEM file of an authority to trust besides the system's")
-	cmd.Flags().StringArrayVar(&f.tokens, "token", nil, "access token of a caller without any role, or ROLE=TOKEN for one with it; @FILE reads it from a file")
+	fs := cmd.Flags()
+	fs.StringVar(&f.policy, "policy", "", "policy that the target must enforce (default $RINGWALL_POLICY, then "+policyFile+" if it is there)")
+	fs.StringVar(&f.ca, "cacert", "", "PEM file of an authority to trust besides the system's")
+	fs.StringArrayVar(&f.tokens, "token", nil, "access token of a caller without any role, or ROLE=TOKEN for one with it; @FILE reads it from a file")
+	fs.StringVar(&f.account, "account", "", "account without any role that is there for checks: EMAIL=@FILE, with its password in FILE")
+
+	fs.StringVar(&f.format, "format", "", "of the report: "+strings.Join(formatNames(), ", ")+" (default text, or as the name of --out ends)")
+	fs.StringArrayVar(&f.out, "out", nil, "file for the report (default standard output); may be given more than once: a.html, b.sarif")
+	fs.StringVar(&f.by, "by", "", "order of the text: checklist, threat or ring (default: the order of the run)")
+	fs.BoolVar(&f.long, "long", false, "show the requests and answers of each check in the text, without secrets")
+	fs.StringVar(&f.failOn, "fail-on", "unknown", "least that makes the exit code other than 0: waived, unknown, fail or never")
+
+	fs.StringSliceVar(&f.only, "only", nil, "checks to make: IDs, or their beginning up to a slash, such as edge/")
+	fs.StringArrayVar(&f.skip, "skip", nil, "check to leave out, with the reason, which the report shows: ID=REASON")
+	fs.IntVar(&f.maxRequests, "max-requests", 400, "connections to the target in all")
+	fs.DurationVar(&f.timeout, "timeout", 5*time.Minute, "longest time of the whole check")
+	fs.BoolVar(&f.own, "i-own-this", false, "make the checks that attack, though the host is not the policy's site: it is yours, or its owner asked you to")
+	fs.BoolVar(&f.intrusive, "intrusive", false, "make the checks, too, that disturb others: they could slow a weak server down, fill it with connections or, made by root on the server, stop the API for as long as edge.timeouts.read")
+	fs.StringVar(&f.plainPort, "http-port", "", "port where plain HTTP would be served (default edge.redirect of the policy, or 80)")
+	fs.StringVar(&f.sshPort, "ssh-port", "", "port of SSH (default 22)")
+
+	fs.BoolVar(&f.inside, "inside", false, "look at this server from itself: the host ring, listeners, secrets, updates, backups; with a URL, from outside as well")
+	fs.StringVar(&f.with, "with", "", "JSON report of the other look, from outside or inside, to join with this one")
+	fs.StringVar(&f.baseline, "baseline", "", "JSON report to compare with, and to write the new one to; what got worse raises an event and is told as the policy's watch says")
+	fs.DurationVar(&f.watch, "watch", 0, "check again and again, this long apart, and raise an event for what got worse")
+	cmd.AddCommand(checkDiffCommand())
 	return cmd
 }
 
 func runCheck(ctx context.Context, w io.Writer, f checkFlags, args []string) error {
+	if err := f.valid(); err != nil {
+		return unrunnable(err)
+	}
 	t, err := findTarget(f, args)
 	if err != nil {
 		return unrunnable(err)
 	}
-	client, err := probe.New(t.url, probe.Options{TLS: t.tls, Tokens: t.tokens})
+	if f.watch > 0 || f.baseline != "" {
+		return watchChecks(ctx, w, f, t)
+	}
+	report, err := lookAt(ctx, f, t)
 	if err != nil {
 		return unrunnable(err)
 	}
-	report := check.Run(ctx, app.Checks(t.policy, client, time.Now()), check.Options{})
-	report.Target, report.Version = t.url, version()
-	if err := writeReport(w, f, report); err != nil {
+	if err := writeReports(w, f, report); err != nil {
 		return unrunnable(err)
 	}
-	if code := report.ExitCode(); code != 0 {
+	return f.outcome(report)
+}
+
+// valid judges the flags that need no target.
+func (f *checkFlags) valid() error {
+	if _, ok := formats[f.format]; !ok && f.format != "" {
+		return fmt.Errorf("--format %q is none of %s", f.format, strings.Join(formatNames(), ", "))
+	}
+	if f.format != "" && len(f.out) > 1 {
+		return errors.New("--format is of one report: with several of --out each is written as its name ends")
+	}
+	if f.by != "" {
+		known := false
+		for _, v := range check.Views() {
+			known = known || string(v) == f.by
+		}
+		if !known {
+			return fmt.Errorf("--by %q is none of checklist, threat, ring", f.by)
+		}
+	}
+	switch f.failOn {
+	case "waived", "unknown", "fail", "never":
+	default:
+		return fmt.Errorf("--fail-on %q is none of waived, unknown, fail, never", f.failOn)
+	}
+	if f.maxRequests < 1 {
+		return fmt.Errorf("--max-requests %d: at least one request must be sent", f.maxRequests)
+	}
+	if f.watch < 0 || f.watch > 0 && f.watch < time.Minute {
+		return fmt.Errorf("--watch %v: a check has to rest for a minute or more", f.watch)
+	}
+	return nil
+}
+
+// outcome is the exit code that --fail-on asks for.
+func (f *checkFlags) outcome(r check.Report) error {
+	code := r.ExitCode()
+	switch s := r.Summary(); {
+	case f.failOn == "never", f.failOn == "fail" && code != 1:
+		code = 0
+	case f.failOn == "waived" && code == 0 && s.Waived > 0:
+		code = 1
+	}
+	if code != 0 {
 		return &failure{code: code}
 	}
 	return nil
@@ -86,134 +173,4 @@ func unrunnable(err error) error {
 		next = "correct it, then: ringwall policy check"
 	}
 	return &failure{err, 2, next}
-}
-
-func writeReport(w io.Writer, f checkFlags, r check.Report) error {
-	color := false
-	if f.out != "" {
-		file, err := os.Create(f.out)
-		if err != nil {
-			return err
-		}
-		defer file.Close()
-		w = file
-	} else if file, ok := w.(*os.File); ok {
-		color = colors(file)
-	}
-	if f.format == "json" {
-		return r.WriteJSON(w)
-	}
-	return r.WriteText(w, color)
-}
-
-// A target is what is checked, against what, and how it is reached.
-type target struct {
-	url    string
-	policy *policy.Policy
-	tls    *tls.Config
-	tokens map[string]string
-}
-
-func findTarget(f checkFlags, args []string) (*target, error) {
-	if f.format != "text" && f.format != "json" {
-		return nil, fmt.Errorf("--format %q is neither text nor json", f.format)
-	}
-	t := &target{tokens: map[string]string{}}
-	if len(args) > 0 {
-		t.url = args[0]
-	}
-	if err := t.findPolicy(f); err != nil {
-		return nil, err
-	}
-	if t.url == "" {
-		t.url = "https://" + t.policy.Site
-		if _, port, err := net.SplitHostPort(t.policy.Edge.Listen); err == nil && port != "443" {
-			t.url += ":" + port
-		}
-	}
-	if f.ca != "" {
-		pem, err := os.ReadFile(f.ca)
-		if err != nil {
-			return nil, err
-		}
-		if err := t.trust(pem); err != nil {
-			return nil, fmt.Errorf("--cacert %s: %w", f.ca, err)
-		}
-	}
-	for _, s := range f.tokens {
-		role, token := splitToken(s)
-		if file, ok := strings.CutPrefix(token, "@"); ok {
-			b, err := os.ReadFile(file)
-			if err != nil {
-				return nil, fmt.Errorf("--token: %w", err)
-			}
-			token = strings.TrimSpace(string(b))
-		}
-		t.tokens[role] = token
-	}
-	return t, nil
-}
-
-// findPolicy takes the policy of the flag, else that of a serve --dev at the
-// URL with its authority and tokens, else the file in this folder, else the
-// defaults for the URL's host.
-func (t *target) findPolicy(f checkFlags) (err error) {
-	explicit := f.policy != "" || os.Getenv("RINGWALL_POLICY") != ""
-	if dev := runningDev(t.url); dev != nil && !explicit {
-		if t.policy, err = dev.state.load(dev.Policy); err != nil {
-			return err
-		}
-		t.url = dev.URL
-		if t.tokens, err = devTokens(t.policy); err != nil {
-			return err
-		}
-		pem, err := os.ReadFile(dev.state.cert.CA)
-		if err != nil {
-			return err
-		}
-		return t.trust(pem)
-	}
-	file := policyPath(f.policy)
-	if _, err := os.Stat(file); explicit || err == nil {
-		dev := false
-		if u, err := url.Parse(t.url); err == nil {
-			dev = u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()
-		}
-		t.policy, err = policy.Load(file, policy.LoadOptions{Dev: dev})
-		return err
-	}
-	if t.url == "" {
-		return errors.New("no URL, and no " + policyFile + " in this folder to take the site from")
-	}
-	u, err := url.Parse(t.url)
-	if err != nil {
-		return err
-	}
-	t.policy = policy.Default()
-	t.policy.Site = strings.ToLower(u.Hostname())
-	return nil
-}
-
-// trust adds authorities to the system's.
-func (t *target) trust(pem []byte) error {
-	if t.tls == nil {
-		roots, err := x509.SystemCertPool()
-		if err != nil {
-			roots = x509.NewCertPool()
-		}
-		t.tls = &tls.Config{RootCAs: roots}
-	}
-	if !t.tls.RootCAs.AppendCertsFromPEM(pem) {
-		return errors.New("no PEM certificate is in it")
-	}
-	return nil
-}
-
-// splitToken reads ROLE=TOKEN; without a role it is an ordinary caller's.
-func splitToken(s string) (role, token string) {
-	before, after, ok := strings.Cut(s, "=")
-	if !ok || after == "" || strings.Trim(before, "abcdefghijklmnopqrstuvwxyz0123456789_-") != "" {
-		return "", s
-	}
-	return before, after
 }

@@ -11,23 +11,23 @@ import (
 	"github.com/ringwall/ringwall/internal/state"
 )
 
-func TestTrapControlSocketTakesOneWordOnly(t *testing.T) {
+func TestTrapControlSocketTakesItsWordsOnly(t *testing.T) {
 	dir, err := state.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := listenControl(dir)
+	l, err := listenControl(dir, &inheritance{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
 	reloads := 0
-	go serveControl(l, func() error {
+	go serveControl(l, words{"reload": func(string) (string, error) {
 		if reloads++; reloads > 1 {
-			return errors.New("line 3: no such key")
+			return "", errors.New("line 3: no such key")
 		}
-		return nil
-	})
+		return "done", nil
+	}})
 	if fi, err := os.Stat(dir.Path(controlSocket)); err != nil || fi.Mode().Perm() != 0o600 {
 		t.Errorf("the socket: %v, %v; want mode 0600", fi.Mode(), err)
 	}
@@ -53,14 +53,14 @@ func TestTrapControlSocketTakesOneWordOnly(t *testing.T) {
 	if reloads != 0 {
 		t.Fatalf("%d reloads were asked for by none of them", reloads)
 	}
-	if out, err := askReload(string(dir)); err != nil || !out.OK {
+	if out, err := askServer(string(dir), "reload"); err != nil || !out.OK {
 		t.Errorf("reload: %+v, %v", out, err)
 	}
-	if out, err := askReload(string(dir)); err != nil || out.OK || out.Message != "line 3: no such key" {
+	if out, err := askServer(string(dir), "reload"); err != nil || out.OK || out.Message != "line 3: no such key" {
 		t.Errorf("a reload that fails: %+v, %v", out, err)
 	}
 	l.Close()
-	if _, err := askReload(string(dir)); !errors.Is(err, errNoServer) {
+	if _, err := askServer(string(dir), "reload"); !errors.Is(err, errNoServer) {
 		t.Errorf("no server: %v", err)
 	}
 }
@@ -70,7 +70,7 @@ func TestControlSocketPathThatIsTooLong(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := listenControl(dir); err == nil || !strings.Contains(err.Error(), "RINGWALL_STATE") {
+	if _, err := listenControl(dir, &inheritance{}); err == nil || !strings.Contains(err.Error(), "RINGWALL_STATE") {
 		t.Errorf("error %v, want one that says what to do", err)
 	}
 }

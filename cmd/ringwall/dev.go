@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ringwall/ringwall/edge"
@@ -24,9 +25,10 @@ import (
 // devRun says of a serve --dev where it is and with which policy, for
 // `ringwall check`. It is in the state directory while the server runs.
 type devRun struct {
-	URL    string `json:"url"`
-	Policy string `json:"policy"`
-	state  *devState
+	URL      string `json:"url"`
+	Redirect string `json:"redirect"` // address of the plain listener; "": none
+	Policy   string `json:"policy"`
+	state    *devState
 }
 
 const devRunFile = "dev.json"
@@ -62,17 +64,24 @@ func serveDev(ctx context.Context, out io.Writer, srv *server, ships bool) error
 		}
 		defer stop()
 	}
-	if err := d.writeTokens(p); err != nil {
-		return err
+	if srv.accounts == nil {
+		if err := d.writeTokens(p); err != nil {
+			return err
+		}
+		go d.renewTokens(ctx, srv)
 	}
-	go d.renewTokens(ctx, srv)
+	var background sync.WaitGroup // before the store closes
+	defer background.Wait()
 	return srv.run(ctx, func() {
 		at := srv.Addresses()
-		run := devRun{URL: "https://" + name(at.HTTPS), Policy: srv.source.file}
+		run := devRun{URL: "https://" + name(at.HTTPS), Redirect: at.Redirect, Policy: srv.source.file}
 		if err := d.writeRun(run); err != nil {
 			slog.Warn("ringwall check will not find this server by itself", "error", err)
 		}
 		_ = d.announce(out, p, run, at.Redirect, ships) // whoever closed the output reads no error either
+		if srv.accounts != nil {
+			background.Go(func() { d.serveAccounts(ctx, out, srv) })
+		}
 	})
 }
 
@@ -123,30 +132,17 @@ func (d *devState) startNotes(p *policy.Policy) (stop func(), err error) {
 	}, nil
 }
 
-// announce says where the server is and what to type next, in one piece.
-func (d *devState) announce(w io.Writer, p *policy.Policy, run devRun, redirect string, ships bool) error {
-	var b strings.Builder
-	behind, path := p.Upstream, "/"
-	if ships {
-		behind, path = "the notes API on "+behind, "/api/notes"
+// serveAccounts makes the accounts to try the API with. They are hashed only
+// now, so that nobody waits for it who just wants to see the server run.
+func (d *devState) serveAccounts(ctx context.Context, out io.Writer, srv *server) {
+	names, err := d.makeAccounts(ctx, srv.Policy(), srv.accounts.Accounts())
+	if err != nil {
+		if ctx.Err() == nil {
+			slog.Warn("the accounts to try the API with are not there", "error", err)
+		}
+		return
 	}
-	fmt.Fprintf(&b, "ready: %s (http://%s redirects to it), in front of %s\n", run.URL, name(redirect), behind)
-	fmt.Fprintf(&b, "policy: %s\n", run.Policy)
-	if d.cert.Made {
-		fmt.Fprintf(&b, "made a local certificate authority, for this machine only: %s\n", d.cert.CA)
-	}
-	curl := func(who, path, more string) {
-		fmt.Fprintf(&b, "  curl --cacert %s -H \"Authorization: Bearer $(cat %s)\"%s %s%s\n", d.cert.CA, d.dir.Path(who+".token"), more, run.URL, path)
-	}
-	b.WriteString("\nnext:\n")
-	curl("alice", path, "")
-	if ships {
-		curl("alice", path, ` -H 'Content-Type: application/json' -d '{"title":"Milk","text":"two litres"}'`)
-		curl("admin", "/api/admin/notes", "")
-	}
-	fmt.Fprintf(&b, "  %s check %s\n\nCtrl-C stops it.\n", os.Args[0], run.URL)
-	_, err := io.WriteString(w, b.String())
-	return err
+	fmt.Fprintf(out, "accounts to sign in with: %s, in %s\n", strings.Join(names, ", "), d.dir.Path("accounts"))
 }
 
 // name shows a loopback address by the name that the certificate is for.

@@ -8,7 +8,7 @@ import (
 	"github.com/ringwall/ringwall/policy"
 )
 
-// Tokens of --dev, to try the API with.
+// Tokens of --dev, to try an API with whose policy keeps no accounts.
 const (
 	devTokenLife  = 12 * time.Hour
 	devTokenRenew = time.Hour
@@ -54,9 +54,12 @@ func (d *devState) renewTokens(ctx context.Context, srv *server) {
 	}
 }
 
-// devTokens makes the tokens that a check needs: one of a caller without any
-// role, and one for each role of the policy.
-func devTokens(p *policy.Policy) (map[string]string, error) {
+// tokens makes the tokens that a check needs: one of a caller without any role,
+// and one for each role of the policy.
+func (d *devState) tokens(ctx context.Context, p *policy.Policy) (map[string]string, error) {
+	if p.KeepsAccounts() {
+		return d.accountTokens(ctx, p)
+	}
 	tokens := map[string]string{}
 	var err error
 	if tokens[""], err = mint(p, "check"); err != nil {

@@ -49,7 +49,7 @@ func initialize(cmd *cobra.Command, site, upstream string) error {
 	if err != nil {
 		return err
 	}
-	if err := ignore("secrets/", ".env"); err != nil {
+	if err := ignore("secrets/", ".env", "ringwall.db*"); err != nil {
 		return err
 	}
 	// Last, as its being there says that all is done.

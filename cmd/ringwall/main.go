@@ -30,7 +30,7 @@ func run(args []string) int {
 		// What comes before is the command line's fault.
 		PersistentPreRun: func(*cobra.Command, []string) { began = true },
 	}
-	root.AddCommand(initCommand(), serveCommand(), policyCommand(), checkCommand(), versionCommand())
+	root.AddCommand(initCommand(), auditCommand(), serveCommand(), policyCommand(), checkCommand(), keyCommand(), storeCommand(), userCommand(), sessionCommand(), upgradeCommand(), banCommand(), versionCommand(), watchCommand(), hostCommand(), nginxCommand(), manCommand())
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(context.Background())
 	if err == nil {

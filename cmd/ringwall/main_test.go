@@ -27,6 +27,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/ringwall/ringwall/internal/porttest"
 )
 
 func TestMain(m *testing.M) {
@@ -40,6 +42,7 @@ func TestMain(m *testing.M) {
 //	signal NAME     sends INT, TERM, HUP or KILL to it
 //	ended CODE      waits for its end and compares the exit code, -1 for a signal
 //	fetch STATUS METHOD PATH [TOKENFILE] [BODY]   asks $URL; the answer is stdout
+//	signin NAME     signs in with an account of serve --dev; its token is in NAME.token
 //	logged TEXT N   waits until its log holds TEXT N times
 //	refused         waits until it takes no connection any more
 //	exits CODE ...  is exec for a command that ends with CODE
@@ -48,6 +51,7 @@ func TestMain(m *testing.M) {
 //	hang            starts an API that never answers, on $UPSTREAM
 //	request PATH    asks $URL in the background, once the hanging API has it returns
 //	taken NAME      takes a port, and puts its address into $NAME
+//	from ADDRESS WANT METHOD PATH [BODY]   asks $URL from a loopback address
 //	site NAME       writes site.pem and site.key for a host, and asks for it from now on as $SITE
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -55,8 +59,8 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup:               setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"start": cmdStart, "signal": cmdSignal, "ended": cmdEnded, "fetch": cmdFetch, "logged": cmdLogged,
-			"notified": cmdNotified, "refused": cmdRefused, "exits": cmdExits, "dated": cmdDated, "hang": cmdHang, "request": cmdRequest, "taken": cmdTaken, "site": cmdSite,
+			"start": cmdStart, "signal": cmdSignal, "ended": cmdEnded, "fetch": cmdFetch, "logged": cmdLogged, "signin": cmdSignIn,
+			"notified": cmdNotified, "refused": cmdRefused, "exits": cmdExits, "dated": cmdDated, "hang": cmdHang, "request": cmdRequest, "taken": cmdTaken, "site": cmdSite, "from": cmdFrom,
 		},
 	})
 }
@@ -82,13 +86,10 @@ func setup(env *testscript.Env) error {
 	env.Setenv("RINGWALL_EDGE_LISTEN", "localhost:0")
 	env.Setenv("RINGWALL_EDGE_REDIRECT", "localhost:0")
 	env.Setenv("NO_COLOR", "1")
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	env.Setenv("UPSTREAM", "http://"+free.Addr().String())
-	env.Setenv("RINGWALL_UPSTREAM", "http://"+free.Addr().String())
-	return free.Close()
+	upstream, err := porttest.Find()
+	env.Setenv("UPSTREAM", "http://"+upstream)
+	env.Setenv("RINGWALL_UPSTREAM", "http://"+upstream)
+	return err
 }
 
 func of(ts *testscript.TestScript) *session { return ts.Value(sessionKey{}).(*session) }

@@ -16,6 +16,19 @@ func (f *policyFlags) load() (*policy.Policy, error) {
 	return policy.Load(policyPath(f.file), policy.LoadOptions{Dev: f.dev})
 }
 
+// served is the policy as serve takes it: with --dev as serve --dev does, whose
+// accounts and keys are in the state directory.
+func (f *policyFlags) served() (*policy.Policy, error) {
+	if !f.dev {
+		return f.load()
+	}
+	src, _, err := devSource(f.file)
+	if err != nil {
+		return nil, err
+	}
+	return src.load()
+}
+
 func policyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy",

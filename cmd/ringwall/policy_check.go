@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringwall/ringwall"
+	"github.com/ringwall/ringwall/edge/http3"
 	"github.com/ringwall/ringwall/metrics"
 	"github.com/ringwall/ringwall/policy"
 )
@@ -31,6 +32,9 @@ mistake with its place. Nothing is started. Exit 0: serve would take it; 2: not.
 			routes, limits, waivers := len(p.App.Routes), len(p.App.Limits), len(p.Waivers)
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is good: %s, %s, %s\n", policyPath(f.file),
 				count(routes, "route"), count(limits, "rate class", "rate classes"), count(waivers, "waiver"))
+			for _, i := range p.Overridden() {
+				fmt.Fprintf(cmd.OutOrStdout(), "note: app.routes[%d], %s, is never asked: Ringwall serves these paths itself\n", i, p.App.Routes[i].Path)
+			}
 			return nil
 		},
 	}
@@ -47,10 +51,18 @@ func compile(p *policy.Policy) error {
 		p.Identity.TokenKey = policy.NewSecret(newTokenKey())
 	}
 	var handler http.Handler
-	if p.Upstream == "" { // a Go program's policy
+	if len(p.Behind()) == 0 { // a Go program's policy
 		handler = http.NotFoundHandler()
 	}
-	_, err := ringwall.New(p, handler, ringwall.Deps{Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Metrics: metrics.Handler})
+	deps := ringwall.Deps{Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Metrics: metrics.Handler, HTTP3: http3.New}
+	if p.KeepsAccounts() {
+		deps.Identity = noAccounts{}
+	}
+	var err error
+	if deps.Certificates, err = judgeCertificates(p); err != nil {
+		return err
+	}
+	_, err = ringwall.New(p, handler, deps)
 	return err
 }
 

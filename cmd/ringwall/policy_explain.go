@@ -47,7 +47,10 @@ func explain(w io.Writer, p *policy.Policy, e *app.Explanation) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintf(t, "%s %s\n\n", e.Method, e.Path)
 	route := "none matched"
-	if e.Route.Index >= 0 {
+	switch {
+	case e.Route.Builtin:
+		route = e.Route.Pattern + "\t(built in: Ringwall serves it)"
+	case e.Route.Index >= 0:
 		route = fmt.Sprintf("%s\t(app.routes[%d])", e.Route.Pattern, e.Route.Index)
 	}
 	fmt.Fprintf(t, "route\t%s\n", route)

@@ -1,18 +1,14 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
-
-	"github.com/ringwall/ringwall/internal/state"
 )
 
 // systemState is where systemd keeps the state of a unit that says
-// StateDirectory=ringwall.
-const systemState = "/var/lib/ringwall"
+// StateDirectory=ringwall/serve, as ours does.
+const systemState = "/var/lib/ringwall/serve"
 
 func policyReloadCommand() *cobra.Command {
 	return &cobra.Command{
@@ -25,22 +21,11 @@ policy in force, and this says why. SIGHUP does the same.
 Exit 0: the new policy is in force; 2: it is not.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir, err := state.Path(os.Getenv)
+			out, err := askRunning("reload")
 			if err != nil {
-				return &failure{err, 2, ""}
+				return err
 			}
-			out, err := askReload(dir)
-			if errors.Is(err, errNoServer) && dir != systemState {
-				if system, serr := askReload(systemState); serr == nil {
-					out, err = system, nil
-				}
-			}
-			switch {
-			case errors.Is(err, errNoServer):
-				return &failure{err, 2, "ringwall serve, or set RINGWALL_STATE to the state directory of the server"}
-			case err != nil:
-				return &failure{err, 2, ""}
-			case !out.OK:
+			if !out.OK {
 				return &failure{fmt.Errorf("the old policy stays in force:\n%s", out.Message), 2, "correct it, then: ringwall policy reload"}
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), out.Message)

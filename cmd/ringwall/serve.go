@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -20,11 +19,19 @@ func serveCommand() *cobra.Command {
 		Short: "Enforce the policy in front of the API",
 		Long: `Listen as the policy says and pass on what it allows to the API. Ctrl-C or
 SIGTERM lets requests under way end, a second one does not; SIGHUP, or
-ringwall policy reload, takes the policy as it is now, or keeps the old one.
+ringwall policy reload, takes the policy as it is now, or keeps the old one;
+SIGUSR2, or ringwall upgrade, starts the program anew without a pause.
+
+Sockets that systemd passes, named https, redirect, admin, http3 and nginx, are
+served on in the place of the policy's addresses, which they must match.
+
+With edge.engine: nginx it listens for that nginx alone, on edge.nginx.listen;
+ringwall nginx install sets nginx up.
 
 With --dev it listens on https://localhost:8443 and http://localhost:8080, on
-this machine only, with a certificate authority of its own. Without a policy it
-then protects a notes API, which it starts on http://127.0.0.1:8000.`,
+this machine only, with a certificate authority and accounts of its own, all in
+the state directory. Without a policy it then protects a notes API, which it
+starts on http://127.0.0.1:8000.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			asked, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
@@ -39,31 +46,31 @@ then protects a notes API, which it starts on http://127.0.0.1:8000.`,
 		},
 	}
 	policyFlag(cmd, &file)
-	cmd.Flags().BoolVar(&dev, "dev", false, "for this machine only, with its own certificate authority and tokens")
+	cmd.Flags().BoolVar(&dev, "dev", false, "for this machine only, with its own certificate authority and accounts")
 	return cmd
 }
 
-func serve(ctx context.Context, out io.Writer, file string, dev bool) error {
-	// A small heap makes the collector run dozens of times a second under load:
-	// some 15 MB more save about a sixth of the CPU (docs/benchmarks.md).
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
-	}
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+func serve(ctx context.Context, out io.Writer, file string, dev bool) (err error) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR2)
+	defer signal.Stop(signals)
 
+	from, err := inherit()
+	if err != nil {
+		return err
+	}
+	defer func() { from.failed(err) }()
 	dir, err := openState()
 	if err != nil {
 		return err
 	}
-	unlock, err := lockState(dir)
+	lock, err := lockState(dir, from)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer lock.Close()
 
-	srv := &server{source: source{file: policyPath(file)}}
+	srv := &server{source: source{file: policyPath(file)}, sockets: from.sockets}
 	ships := false
 	if dev {
 		if srv.source, ships, err = devSource(file); err != nil {
@@ -74,20 +81,29 @@ func serve(ctx context.Context, out io.Writer, file string, dev bool) error {
 	if err != nil {
 		return err
 	}
-	if err := srv.build(p); err != nil {
-		return notServed(err)
+	srv.openBans(dir, p)
+	if err := srv.build(ctx, p); err != nil {
+		return err
 	}
-	control, err := listenControl(dir)
+	defer srv.close()
+	srv.beside.run(ctx, srv)
+	control, err := listenControl(dir, from)
 	if err != nil {
 		return err
 	}
 	defer control.Close()
-	go serveControl(control, srv.reload)
+	up := &upgrade{server: srv, lock: lock, control: control}
+	defer up.end()
+	go serveControl(control, words{"reload": alone(srv.reloaded), "upgrade": alone(up.start), banWord: obeyBans(srv.bans)})
 	go func() {
 		for {
 			select {
-			case <-hup:
-				_ = srv.reload() // the log has it
+			case s := <-signals: // the log has what comes of it
+				if s == syscall.SIGUSR2 {
+					_, _ = up.start()
+				} else {
+					_ = srv.reload()
+				}
 			case <-ctx.Done():
 				return
 			}
@@ -96,5 +112,15 @@ func serve(ctx context.Context, out io.Writer, file string, dev bool) error {
 	if dev {
 		return serveDev(ctx, out, srv, ships)
 	}
-	return srv.run(ctx, func() { fmt.Fprintf(out, "ready: https://%s on %s\n", p.Site, srv.Addresses().HTTPS) })
+	return srv.run(ctx, func() {
+		if err := writePID(lock); err != nil {
+			srv.log.Warn("the lock names another process", "error", err)
+		}
+		from.ready()
+		if p.NginxIsEdge() {
+			fmt.Fprintf(out, "ready: for nginx alone on %s; next: ringwall nginx install\n", srv.Addresses().Nginx)
+			return
+		}
+		fmt.Fprintf(out, "ready: https://%s on %s\n", p.Site, srv.Addresses().HTTPS)
+	})
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/ringwall/ringwall"
 	"github.com/ringwall/ringwall/audit"
+	"github.com/ringwall/ringwall/edge"
+	"github.com/ringwall/ringwall/edge/http3"
 	"github.com/ringwall/ringwall/internal/state"
 	"github.com/ringwall/ringwall/metrics"
 	"github.com/ringwall/ringwall/policy"
@@ -23,22 +25,70 @@ import (
 // policy comes from, its log, systemd.
 type server struct {
 	*ringwall.Server
-	source source
-	level  slog.LevelVar
-	audit  audit.Sink
+	source   source
+	sockets  *edge.Sockets
+	log      *slog.Logger
+	lines    *audit.Buffer // that log writes to; nil: nothing was built
+	level    slog.LevelVar
+	audit    audit.Sink
+	accounts *accounts // nil: the policy keeps none
+	watching *watching
+	bans     *edge.Bans
+	beside   *beside // nil: there is no nginx in front
 }
 
-// build makes the server. All that is missing for it is listed at once.
-func (s *server) build(p *policy.Policy) (err error) {
-	if p.Edge.TLS.Cert == "" {
-		return errors.Join(p.Errorf("edge.tls", "name the PEM files of the site's certificate and key: tls: {cert: site.pem, key: site.key}",
-			"there is no certificate, and nothing is served without"), compile(p))
+// build makes the server, and opens what it needs. All that is wrong with the
+// policy is listed at once.
+func (s *server) build(ctx context.Context, p *policy.Policy) (err error) {
+	if p.Edge.TLS.Cert == "" && !p.Edge.TLS.ACME.Enabled() && !p.NginxIsEdge() {
+		return notServed(errors.Join(p.Errorf("edge.tls", "ask Let's Encrypt for one, tls: {acme: {email: you@example.com}}, or name PEM files, tls: {cert: site.pem, key: site.key}",
+			"there is no certificate, and nothing is served without"), compile(p)))
 	}
 	s.setLevel(p)
-	log := slog.New(audit.NewHandler(os.Stderr, &s.level))
-	s.audit = audit.NewLog(log)
-	s.Server, err = ringwall.New(p, nil, ringwall.Deps{Log: log, Audit: s.audit, Metrics: metrics.Handler})
-	return err
+	// No request waits for whoever reads the log. Events, warnings and errors are
+	// written at once, other lines within a fifth of a second.
+	s.lines = audit.NewBuffer(os.Stderr, os.Stderr)
+	log := slog.New(audit.NewHandler(s.lines, &s.level))
+	s.log = log
+	if err := s.openWatch(p, log); err != nil {
+		s.close()
+		return notServed(err)
+	}
+	s.audit = audit.Tee(audit.NewLog(log), s.watching)
+	deps := ringwall.Deps{Log: log, Sockets: s.sockets, HTTP3: http3.New, Bans: s.bans, Metrics: metrics.Handler}
+	if p.KeepsAccounts() {
+		if s.accounts, err = openAccounts(ctx, p, log, s.audit, s.bans); err != nil {
+			s.close()
+			return err
+		}
+		deps.Identity, s.audit = s.accounts, s.accounts.audit
+	}
+	deps.Audit = s.audit
+	if deps.Certificates, err = openCertificates(p, log, s.audit); err != nil {
+		s.close()
+		return err
+	}
+	if s.Server, err = ringwall.New(p, nil, deps); err != nil {
+		s.close()
+		return notServed(err)
+	}
+	if err := s.openBeside(p, deps.Certificates); err != nil {
+		s.close()
+		return notServed(err)
+	}
+	s.watching.start(s)
+	return nil
+}
+
+// close closes what build opened, once the server has stopped.
+func (s *server) close() {
+	if s.accounts != nil {
+		s.accounts.close()
+	}
+	s.watching.close()
+	if s.lines != nil {
+		_ = s.lines.Close() // there is nowhere else to say it
+	}
 }
 
 func (s *server) setLevel(p *policy.Policy) {
@@ -61,8 +111,11 @@ func (s *server) reload() error {
 		return err
 	}
 	s.setLevel(p)
-	return nil
+	return s.watching.Reload(p)
 }
+
+// reloaded is reload for people.
+func (s *server) reloaded() (string, error) { return "the new policy is in force", s.reload() }
 
 // run serves until ctx ends, and calls ready once all addresses are open.
 func (s *server) run(ctx context.Context, ready func()) error {
@@ -84,10 +137,14 @@ func (s *server) run(ctx context.Context, ready func()) error {
 	return <-done
 }
 
-// lockState sees that one server runs with a state directory.
-func lockState(dir state.Dir) (unlock func(), err error) {
+// lockState sees that one server runs with a state directory, which one that
+// takes over has seen to.
+func lockState(dir state.Dir, from *inheritance) (*os.File, error) {
+	if from.lock != nil {
+		return from.lock, nil
+	}
 	const name = "serve.lock"
-	unlock, err = dir.TryLock(name)
+	lock, err := dir.TryLockFile(name)
 	if errors.Is(err, state.ErrLocked) {
 		pid, _ := os.ReadFile(dir.Path(name))
 		return nil, &failure{fmt.Errorf("ringwall serve runs already with the state directory %s (pid %s)", dir, strings.TrimSpace(string(pid))),
@@ -96,11 +153,22 @@ func lockState(dir state.Dir) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(dir.Path(name), fmt.Appendln(nil, os.Getpid()), 0o600); err != nil {
-		unlock()
+	if err := writePID(lock); err != nil {
+		lock.Close()
 		return nil, err
 	}
-	return unlock, nil
+	return lock, nil
+}
+
+// writePID says in the lock whose it is. The text has the same length for every
+// process, so that one write replaces it: whoever reads it, and a server that
+// starts in vain does, finds one pid or the other and never nothing.
+func writePID(lock *os.File) error {
+	text := fmt.Appendf(nil, "%-10d\n", os.Getpid())
+	if _, err := lock.WriteAt(text, 0); err != nil {
+		return err
+	}
+	return lock.Truncate(int64(len(text)))
 }
 
 // explainListen adds what to do about an address that is not to be had.

@@ -51,25 +51,31 @@ type devState struct {
 }
 
 // devDefaults are what --dev puts in the place of the policy's values, unless
-// the environment says otherwise: one machine, its own certificate, and an HSTS
+// the environment says otherwise: one machine, its own certificate, an HSTS
 // that browsers forget within the hour, since it holds for every port of
-// localhost.
+// localhost, and accounts of its own: never those of the policy's store.
 func (d *devState) defaults() [][2]string {
 	return [][2]string{
 		{"RINGWALL_SITE", "localhost"},
+		{"RINGWALL_EDGE_ENGINE", "builtin"},
 		{"RINGWALL_EDGE_LISTEN", "localhost:8443"},
 		{"RINGWALL_EDGE_REDIRECT", "localhost:8080"},
 		{"RINGWALL_EDGE_TLS_CERT", d.cert.Cert},
 		{"RINGWALL_EDGE_TLS_KEY", d.cert.Key},
+		{"RINGWALL_EDGE_TLS_ACME_EMAIL", ""},
+		{"RINGWALL_EDGE_TLS_ACME_DIRECTORY", policy.LetsEncrypt},
+		{"RINGWALL_EDGE_TLS_ACME_TRUST", ""},
 		{"RINGWALL_APP_HEADERS_HSTS_MAX_AGE", "1h"},
 		{"RINGWALL_APP_HEADERS_HSTS_PRELOAD", "false"},
+		{"RINGWALL_STORE", "sqlite:" + d.dir.Path("ringwall.db")},
+		{"RINGWALL_IDENTITY_KEYS", d.dir.Path("identity_keys.json")},
 	}
 }
 
 const devKey = "dev.token_key"
 
 // load reads the policy with the defaults of --dev. A policy without a token
-// key gets the state directory's.
+// key gets the state directory's, one without a way of mail a folder of it.
 func (d *devState) load(file string) (*policy.Policy, error) {
 	env := os.Environ()
 	for _, v := range d.defaults() {
@@ -83,7 +89,10 @@ func (d *devState) load(file string) (*policy.Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !p.Identity.TokenKey.Set() {
+	if p.Identity.Mail.SMTP == "" && p.Identity.Mail.Folder == "" {
+		p.Identity.Mail.Folder = d.dir.Path("mail")
+	}
+	if !p.KeepsAccounts() && !p.Identity.TokenKey.Set() {
 		key, err := d.tokenKey()
 		if err != nil {
 			return nil, err

@@ -24,7 +24,7 @@ func versionCommand() *cobra.Command {
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "unknown"
+		return "(devel), built without module information"
 	}
 	if v := info.Main.Version; v != "" && v != "(devel)" {
 		return v
@@ -34,5 +34,5 @@ func version() string {
 			return s.Value[:min(12, len(s.Value))]
 		}
 	}
-	return "unknown"
+	return "(devel), built without version control information"
 }

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// cmdFrom asks $URL from a loopback address: from ADDRESS WANT METHOD PATH
+// [BODY]. WANT is a status, or dropped: there was no TLS, or hangup: there was no
+// answer.
+func cmdFrom(ts *testscript.TestScript, _ bool, args []string) {
+	body := ""
+	if len(args) > 4 {
+		body = args[4]
+	}
+	got, err := askFrom(args[0], strings.TrimPrefix(ts.Getenv("URL"), "https://"), args[2], args[3], body)
+	if got != args[1] {
+		ts.Fatalf("%s %s from %s: %s (%v), want %s", args[2], args[3], args[0], got, err, args[1])
+	}
+}
+
+func askFrom(address, at, method, path, body string) (string, error) {
+	gone := func(err error, what string) (string, error) {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+			return what, err
+		}
+		return "error", err
+	}
+	_, port, err := net.SplitHostPort(at)
+	if err != nil {
+		return "error", err
+	}
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}, Timeout: 5 * time.Second}
+	raw, err := d.Dial("tcp", net.JoinHostPort("127.0.0.1", port))
+	if err != nil {
+		return gone(err, "dropped")
+	}
+	defer raw.Close()
+	_ = raw.SetDeadline(time.Now().Add(8 * time.Second))
+	c := tls.Client(raw, &tls.Config{ServerName: "localhost", InsecureSkipVerify: true}) // who answers is not in question
+	if err := c.Handshake(); err != nil {
+		return gone(err, "dropped")
+	}
+	req, err := http.NewRequest(method, "https://"+at+path, strings.NewReader(body))
+	if err != nil {
+		return "error", err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if err := req.Write(c); err != nil {
+		return gone(err, "hangup")
+	}
+	res, err := http.ReadResponse(bufio.NewReader(c), req)
+	if err != nil {
+		return gone(err, "hangup")
+	}
+	res.Body.Close()
+	return strconv.Itoa(res.StatusCode), nil
+}
+
+func TestParseBanned(t *testing.T) {
+	for text, want := range map[string]string{
+		"192.0.2.1": "192.0.2.1/32", "2001:db8::1": "2001:db8::1/128", "::ffff:192.0.2.1": "192.0.2.1/32",
+		"198.51.100.0/24": "198.51.100.0/24", "198.51.100.1/24": "", "192.0.2": "", "": "", "fe80::1%eth0": "", "host": "",
+		"192.0.2.1/33": "", "192.0.2.1 ": "", "all": "",
+	} {
+		p, err := parseBanned(text)
+		if got := fmt.Sprint(p); (err == nil) != (want != "") || err == nil && got != want {
+			t.Errorf("%q: %s, %v; want %s", text, got, err, want)
+		}
+	}
+}
+
+// An operator under sudo has lost the variable that says where he comes from.
+func TestTrapSSHClientUnderSudo(t *testing.T) {
+	t.Setenv("SSH_CONNECTION", "198.51.100.7 51234 192.0.2.1 22")
+	if got := sshClient(os.Getpid()); got.String() != "198.51.100.7" {
+		t.Errorf("got %s", got)
+	}
+	parent, err := parentOf(os.Getpid())
+	if err != nil || parent != os.Getppid() {
+		t.Errorf("parent %d, %v; want %d", parent, err, os.Getppid())
+	}
+	if _, err := parentOf(0); err == nil {
+		t.Error("process 0 has a parent")
+	}
+}

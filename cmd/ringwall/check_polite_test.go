@@ -1,0 +1,110 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/check/outside"
+	"github.com/ringwall/ringwall/check/probe"
+	"github.com/ringwall/ringwall/policy"
+)
+
+// TestStrangersAreNotAttacked: of a host that is neither this machine nor the
+// policy's site only passive checks are made, and the others say why.
+func TestStrangersAreNotAttacked(t *testing.T) {
+	manner := map[string]outside.Manner{}
+	for _, c := range outside.Checks() {
+		manner[c.ID] = c.Manner
+	}
+	for name, tt := range map[string]struct {
+		url      string
+		held     bool
+		flags    checkFlags
+		attacked bool
+	}{
+		"a stranger":                 {url: "https://other.example.org"},
+		"a stranger, with a policy":  {url: "https://other.example.org", held: true},
+		"one's own":                  {url: "https://other.example.org", flags: checkFlags{own: true}, attacked: true},
+		"the policy's site":          {url: "https://api.example.com", held: true, attacked: true},
+		"the site's name, no policy": {url: "https://api.example.com"},
+		"this machine":               {url: "https://localhost:8443", attacked: true},
+	} {
+		p := policy.Default()
+		p.Site = "api.example.com"
+		c, err := probe.New(tt.url, probe.Options{MaxRequests: 1, Timeout: time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Nothing is left to be sent: a check that is made says so.
+		_, _ = c.DialPort(t.Context(), "127.0.0.1:1", time.Millisecond)
+		r := &lookingRun{client: c, flags: tt.flags}
+		_, r.fresh = c.Fresh()
+		checks, err := r.choose(&target{url: tt.url, policy: p, held: tt.held})
+		if err != nil {
+			t.Fatal(err)
+		}
+		made := 0
+		for _, ch := range checks {
+			if ch.Inside != "" {
+				continue
+			}
+			f := ch.Verify(t.Context())
+			refused := strings.Contains(f.Got, "--i-own-this")
+			m, known := manner[ch.ID]
+			switch passive := known && m == outside.Passive; {
+			case f.Verdict == check.Pass:
+				t.Errorf("%s: %s passes without a request", name, ch.ID)
+			case m == outside.Intrusive:
+				t.Errorf("%s: %s is made without --intrusive", name, ch.ID)
+			case passive && refused:
+				t.Errorf("%s: %s looks like any visitor, and is not made", name, ch.ID)
+			case !passive && refused == tt.attacked:
+				t.Errorf("%s: %s: %s", name, ch.ID, f.Got)
+			case !refused:
+				made++
+			}
+		}
+		if made < 10 {
+			t.Errorf("%s: only %d checks", name, made)
+		}
+	}
+}
+
+// TestNothingIsSentToWhoShutsTheDoor: once an ordinary request is not answered any
+// more, the rest is not made.
+func TestNothingIsSentToWhoShutsTheDoor(t *testing.T) {
+	var n, late atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		if n.Add(1) > 5 {
+			late.Add(1)
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	defer s.Close()
+	s.Config.ErrorLog = nil
+	c, err := probe.New(s.URL, probe.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &lookingRun{client: c, fresh: false}
+	p := policy.Default()
+	p.Site = "127.0.0.1"
+	checks, err := r.choose(&target{url: s.URL, policy: p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := check.Run(t.Context(), checks, check.Options{})
+	last := report.Results[len(report.Results)-1]
+	if last.Verdict != check.Unknown || !strings.Contains(last.Got, "does not answer this address any more") {
+		t.Errorf("%+v", last)
+	}
+	if late.Load() > 60 {
+		t.Errorf("%d requests after the door was shut", late.Load())
+	}
+	t.Logf("%d requests after the fifth", late.Load())
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ringwall/ringwall/policy"
+)
+
+// reports hands on what each round prints.
+type reports chan string
+
+func (r reports) Write(b []byte) (int, error) {
+	r <- string(b)
+	return len(b), nil
+}
+
+// until waits for a report with some words in it.
+func (r reports) until(t *testing.T, words string) {
+	t.Helper()
+	for end := time.After(20 * time.Second); ; {
+		select {
+		case text := <-r:
+			if strings.Contains(text, words) {
+				return
+			}
+		case <-end:
+			t.Fatalf("no report says %q", words)
+		}
+	}
+}
+
+// TestDriftIsTold takes a control away from a target that is looked at again and
+// again, gives it back, and then stops the target.
+func TestDriftIsTold(t *testing.T) {
+	var open atomic.Bool
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !open.Load() {
+			w.Header().Set("X-Content-Type-Options", "nosniff")
+		}
+		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Path != "/" {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		io.WriteString(w, "{}")
+	}))
+	defer s.Close()
+	dir := t.TempDir()
+	p, err := policy.Parse(filepath.Join(dir, "ringwall.yaml"), []byte(`site: 127.0.0.1
+upstream: http://127.0.0.1:8000
+app: {routes: [{path: /, allow: [anyone]}]}
+identity: {mail: {folder: mails}}
+watch: {mail: [ops@example.com], events: [check.drifted]}
+`), policy.LoadOptions{Dev: true, Environ: []string{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mails := func() (text string) {
+		_ = filepath.WalkDir(filepath.Join(dir, "mails"), func(path string, e os.DirEntry, err error) error {
+			if err == nil && !e.IsDir() {
+				b, _ := os.ReadFile(path)
+				text += string(b)
+			}
+			return nil
+		})
+		return text
+	}
+	f := checkFlags{format: "text", failOn: "fail", only: []string{"app/nosniff"}, maxRequests: 400, timeout: time.Minute, watch: 50 * time.Millisecond}
+	at := &target{url: s.URL, policy: p, held: true, tls: &tls.Config{RootCAs: s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}, tokens: map[string]string{}}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	out, done := make(reports, 1000), make(chan error, 1)
+	go func() { done <- watchChecks(ctx, out, f, at) }()
+
+	out.until(t, "1 pass, 0 fail")
+	if text := mails(); text != "" {
+		t.Errorf("nothing has changed, and somebody was told:\n%s", text)
+	}
+	open.Store(true)
+	out.until(t, "0 pass, 1 fail")
+	if text := mails(); strings.Count(text, "- check.drifted") != 1 || !strings.Contains(text, "app/nosniff") {
+		t.Errorf("the mails say:\n%s", text)
+	}
+	out.until(t, "0 pass, 1 fail") // no news
+	open.Store(false)
+	out.until(t, "1 pass, 0 fail")
+	if n := strings.Count(mails(), "- check.drifted"); n != 1 {
+		t.Errorf("%d events after the control came back, want the one", n)
+	}
+	s.Close()
+	out.until(t, "0 pass, 0 fail, 1 unknown")
+	if n := strings.Count(mails(), "- check.drifted"); n != 2 {
+		t.Errorf("%d events once the target is down, want two", n)
+	}
+	cancel()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("it does not end")
+	}
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/check/report"
+)
+
+// formats are the forms of a report, by the name that --format knows. Text is
+// written apart, for it knows of terminals.
+var formats = map[string]func(io.Writer, check.Report) error{
+	"text":   nil,
+	"json":   func(w io.Writer, r check.Report) error { return r.WriteJSON(w) },
+	"sarif":  report.SARIF,
+	"junit":  report.JUnit,
+	"html":   report.HTML,
+	"badge":  report.Badge,
+	"shield": report.Shields,
+}
+
+// endings say in which form a file is written whose name ends so.
+var endings = map[string]string{".json": "json", ".sarif": "sarif", ".xml": "junit", ".html": "html", ".htm": "html", ".svg": "badge", ".txt": "text"}
+
+func formatNames() []string { return slices.Sorted(maps.Keys(formats)) }
+
+// writeReports writes the report to every file of --out, or to w.
+func writeReports(w io.Writer, f checkFlags, r check.Report) error {
+	text := check.Text{By: check.View(f.by), Long: f.long}
+	write := func(w io.Writer, format string, text check.Text) error {
+		if format == "text" || format == "" {
+			return r.WriteText(w, text)
+		}
+		return formats[format](w, r)
+	}
+	if len(f.out) == 0 {
+		if file, ok := w.(*os.File); ok {
+			text.Color = colors(file)
+		}
+		return write(w, f.format, text)
+	}
+	for _, name := range f.out {
+		format := f.format
+		if format == "" {
+			if format = endings[strings.ToLower(filepath.Ext(name))]; format == "" {
+				return fmt.Errorf("--out %s: its name does not say in which form; add --format", name)
+			}
+		}
+		// Written whole or not at all: others read it.
+		var b bytes.Buffer
+		if err := write(&b, format, text); err != nil {
+			return err
+		}
+		if err := replaceFile(name, b.Bytes()); err != nil {
+			return fmt.Errorf("--out: %w", err)
+		}
+	}
+	for _, res := range r.Results {
+		if res.Verdict == check.Fail || res.Verdict == check.Unknown {
+			fmt.Fprintf(os.Stderr, "%-7s  %s: %.160s\n", strings.ToUpper(res.Verdict.String()), res.ID, res.Got)
+		}
+	}
+	fmt.Fprintf(os.Stderr, "%s; written to %s\n", r.Summary(), strings.Join(f.out, ", "))
+	return nil
+}
+
+// replaceFile writes a whole file, or a device that cannot be replaced.
+func replaceFile(name string, b []byte) error {
+	if fi, err := os.Stat(name); err == nil && !fi.Mode().IsRegular() {
+		file, err := os.OpenFile(name, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		_, err = file.Write(b)
+		return err
+	}
+	return renameio.WriteFile(name, b, 0o644)
+}

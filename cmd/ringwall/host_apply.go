@@ -1,0 +1,202 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringwall/ringwall/internal/hostexec"
+	"github.com/ringwall/ringwall/policy"
+)
+
+func hostApplyCommand(f *hostFlags) *cobra.Command {
+	var within string
+	var yes, overwrite bool
+	cmd := &cobra.Command{
+		Use:   "apply",
+		Short: "Make the changes; without a confirmation from a new SSH session they are undone",
+		Long: `Make every change of the plan. Before each one, what was there is copied. A
+timer of systemd undoes all of it unless ringwall host confirm comes in time,
+from an SSH session that began after the last change. It needs neither this
+command nor this session: whatever breaks, the server is as it was.
+
+Exit 0: done, or nothing to do; 1: it did not work, and all is as it was;
+2: nothing was done.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			window, err := policy.ParseDuration(within)
+			if err == nil && (window < 10*time.Second || window > time.Hour) {
+				err = errors.New("give 10s to 1h")
+			}
+			if err != nil {
+				return &failure{fmt.Errorf("--within: %w", err), 2, ""}
+			}
+			return f.apply(cmd, hostexec.Options{Window: window, Overwrite: overwrite}, yes)
+		},
+	}
+	cmd.Flags().StringVar(&within, "within", "5m", "time to confirm in")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(&overwrite, "overwrite", false, "also overwrite what was changed by hand since the last apply")
+	return cmd
+}
+
+func (f *hostFlags) apply(cmd *cobra.Command, o hostexec.Options, yes bool) error {
+	p, facts, changes, err := f.plan()
+	if err != nil {
+		return err
+	}
+	out := cmd.OutOrStdout()
+	if len(changes) == 0 {
+		return f.said(out, map[string]any{"phase": "nothing to do"}, "nothing to do: the server is as the policy says\n")
+	}
+	if !yes {
+		if err := f.showPlan(cmd.ErrOrStderr(), facts, changes); err != nil {
+			return err
+		}
+		if err := confirm(cmd, count(len(changes), "change")+" to this server", "ringwall host apply --yes"); err != nil {
+			return err
+		}
+	}
+	// The link may go, and with it the terminal: the work goes on.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	m, err := openHost(cmd)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	if err := m.Apply(ctx, p, changes, o); err != nil {
+		return notApplied(err)
+	}
+	return f.said(out, map[string]any{"phase": hostexec.Applied, "changes": len(changes), "confirm_within": o.Window.String()}, fmt.Sprintf(`
+%s made. They are undone in %s unless you confirm.
+Leave this session open, and from a NEW one, on your own machine:
+  ssh %s@SERVER sudo ringwall host confirm
+`, count(len(changes), "change"), o.Window, p.Host.DeployUser))
+}
+
+func notApplied(err error) error {
+	switch {
+	case errors.Is(err, hostexec.ErrRestored):
+		return &failure{err, 1, "ringwall host plan"}
+	case errors.Is(err, hostexec.ErrPending):
+		return &failure{err, 2, "from a new SSH session: ringwall host confirm; or: ringwall host rollback"}
+	case errors.Is(err, hostexec.ErrDrift):
+		return &failure{err, 2, "ringwall host status; then: ringwall host apply --overwrite"}
+	}
+	return &failure{err, 1, "ringwall host status"}
+}
+
+func openHost(cmd *cobra.Command) (*hostexec.Machine, error) {
+	m, err := hostexec.Open(func(s string) { fmt.Fprintln(cmd.ErrOrStderr(), s) }, false)
+	if err != nil {
+		return nil, &failure{err, 2, "ringwall host status"}
+	}
+	return m, nil
+}
+
+// said answers in JSON or in words.
+func (f *hostFlags) said(w io.Writer, v any, words string) error {
+	if f.json {
+		return writeJSON(w, v)
+	}
+	_, err := io.WriteString(w, words)
+	return err
+}
+
+func hostConfirmCommand(f *hostFlags) *cobra.Command {
+	var console bool
+	cmd := &cobra.Command{
+		Use:   "confirm",
+		Short: "Have the last apply last: from a new SSH session",
+		Long: `Confirm the last apply. It counts from an SSH session that began after the last
+change, which shows that you still get in. A session over a connection that was
+open before, as ControlMaster makes them, is refused; so is one in a terminal
+multiplexer, which hides where it came from. At the server's own console, say
+--console.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := onServer(); err != nil {
+				return err
+			}
+			session, err := sessionFor(console)
+			if err != nil {
+				return err
+			}
+			m, err := openHost(cmd)
+			if err != nil {
+				return err
+			}
+			defer m.Close()
+			a, err := m.Confirm(session)
+			if err != nil {
+				return &failure{err, 1, "from your own machine, anew: ssh -o ControlPath=none USER@SERVER sudo ringwall host confirm"}
+			}
+			return f.said(cmd.OutOrStdout(), map[string]any{"phase": a.Phase}, "confirmed: the changes last; ringwall host rollback undoes them\n")
+		},
+	}
+	cmd.Flags().BoolVar(&console, "console", false, "this is the server's own console, not SSH")
+	return cmd
+}
+
+// sessionFor is when the SSH session began that asks, nil at a console.
+func sessionFor(console bool) (*hostexec.Moment, error) {
+	began, err := hostexec.Session(os.Getpid())
+	switch {
+	case errors.Is(err, hostexec.ErrNoSession) && console:
+		return nil, nil
+	case errors.Is(err, hostexec.ErrNoSession):
+		return nil, &failure{fmt.Errorf("%w, as far as the kernel tells: it shows nothing about the way in", err), 1,
+			"from your own machine: ssh USER@SERVER sudo ringwall host confirm; at the server's own console: ringwall host confirm --console"}
+	case err != nil:
+		return nil, err
+	case console:
+		return nil, &failure{errors.New("this is an SSH session, not the console"), 1, "ringwall host confirm"}
+	}
+	return &began, nil
+}
+
+func hostRollbackCommand(f *hostFlags) *cobra.Command {
+	var unattended bool
+	cmd := &cobra.Command{
+		Use:   "rollback",
+		Short: "Undo the last apply, also a confirmed one",
+		Long: `Undo every change of the last apply that is not undone yet. What you changed by
+hand since in a file that goes back is kept beside the journal, under
+/var/lib/ringwall/host/applies.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := onServer(); err != nil {
+				return err
+			}
+			signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+			m, err := hostexec.Open(func(s string) { fmt.Fprintln(cmd.ErrOrStderr(), s) }, unattended)
+			if err != nil {
+				return &failure{err, 2, "ringwall host status"}
+			}
+			defer m.Close()
+			undo := func() (*hostexec.Apply, error) { return m.Rollback("ringwall host rollback") }
+			if unattended {
+				undo = m.Unattended
+			}
+			a, err := undo()
+			if err != nil {
+				return &failure{fmt.Errorf("not everything could be put back: %w", err), 1, "correct it, then again: ringwall host rollback"}
+			}
+			if a == nil {
+				return f.said(cmd.OutOrStdout(), map[string]any{"phase": "nothing to undo"}, "there is nothing to undo\n")
+			}
+			return f.said(cmd.OutOrStdout(), map[string]any{"phase": a.Phase, "changes": len(a.Steps)}, count(len(a.Steps), "change")+" undone: the server is as it was\n")
+		},
+	}
+	cmd.Flags().BoolVar(&unattended, "unattended", false, "undo what is not confirmed, as the timer does")
+	_ = cmd.Flags().MarkHidden("unattended")
+	return cmd
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/ringwall/ringwall/audit"
+	"github.com/ringwall/ringwall/edge"
+	"github.com/ringwall/ringwall/edge/nginx"
+	"github.com/ringwall/ringwall/internal/state"
+	"github.com/ringwall/ringwall/policy"
+)
+
+// A beside is what serve does for the nginx in front of it: it tells nginx who is
+// banned, hears what nginx refused, and hands it the certificate.
+type beside struct {
+	banner *nginx.Banner
+	events *nginx.Events
+	source func(context.Context) (cert, key []byte, err error) // nil: nginx has files of somebody else's
+}
+
+// openBans makes the list of bans, with the kernel as who is told of them, where
+// ringwall host apply has set that up, and nginx when it is the edge.
+func (s *server) openBans(dir state.Dir, p *policy.Policy) {
+	told := kernel()
+	if p.NginxIsEdge() {
+		s.beside = &beside{banner: nginx.NewBanner(p, nginxReload(), sinkOf{s})}
+		told = append(told, s.beside.banner)
+	}
+	c := edge.BansConfig{Dir: dir}
+	if len(told) > 0 {
+		c.Banner = told
+	}
+	s.bans = edge.NewBans(c)
+}
+
+// sinkOf is the sink that a server will have.
+type sinkOf struct{ s *server }
+
+func (o sinkOf) Record(e audit.Event) {
+	if o.s.audit != nil {
+		o.s.audit.Record(e)
+	}
+}
+
+// openBeside listens for nginx's events.
+func (s *server) openBeside(p *policy.Policy, certificates edge.Certificates) (err error) {
+	if s.beside == nil {
+		return nil
+	}
+	if c, ok := certificates.(interface {
+		PEM(context.Context) ([]byte, []byte, error)
+	}); ok {
+		s.beside.source = c.PEM
+	}
+	s.beside.events, err = nginx.ListenEvents(p, audit.Tee(s.audit, s.bans), time.Now)
+	return err
+}
+
+// run serves nginx until ctx ends.
+func (b *beside) run(ctx context.Context, s *server) {
+	if b == nil {
+		return
+	}
+	go b.events.Run(ctx)
+	go b.banner.Run(ctx, 0)
+	if b.source != nil {
+		go nginx.KeepCertificate(ctx, s.Policy(), b.source, nginxReload(), sinkOf{s})
+	}
+}
+
+// nginxReload has nginx read what was written, which root may do. Nil: somebody
+// else watches the files, the unit ringwall-nginx.path.
+func nginxReload() func() error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	h, err := nginx.FindHost("")
+	if err != nil {
+		return nil
+	}
+	return func() error {
+		out, err := exec.Command(h.Binary, "-s", "reload").CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("nginx -s reload: %w: %s", err, strings.TrimSpace(string(out)))
+		}
+		return nil
+	}
+}

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func cmdSignIn(ts *testscript.TestScript, _ bool, args []string) {
+	for deadline := time.Now().Add(8 * time.Second); !strings.Contains(ts.ReadFile("out"), "accounts to sign in with"); {
+		if time.Now().After(deadline) {
+			ts.Fatalf("there are no accounts: %s", ts.ReadFile("log"))
+		}
+		time.Sleep(5 * time.Millisecond) // a file has nothing to wait on
+	}
+	body, err := os.ReadFile(ts.MkAbs("state/accounts/" + args[0] + ".json"))
+	ts.Check(err)
+	res, err := client(ts).Post(ts.Getenv("URL")+"/api/auth/login", "application/json", bytes.NewReader(body))
+	ts.Check(err)
+	defer res.Body.Close()
+	var got struct {
+		Token string `json:"access_token"`
+	}
+	if err := json.NewDecoder(res.Body).Decode(&got); err != nil || res.StatusCode != http.StatusOK || got.Token == "" {
+		ts.Fatalf("the sign-in of %s was answered %s, %v", args[0], res.Status, err)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".token"), []byte(got.Token), 0o600))
+}

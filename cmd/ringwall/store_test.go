@@ -1,0 +1,58 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/ringwall/ringwall/internal/postgrestest"
+)
+
+// TestStoreScripts runs the sessions in testdata/store, with an empty database
+// of a real PostgreSQL at $POSTGRES. Besides the usual commands:
+//
+//	exits CODE ...   as in TestScripts
+//	next             runs what the command before said is to be typed next
+//	samesums FILE    compares the lines on tables of the last output with those in FILE
+func TestStoreScripts(t *testing.T) {
+	postgrestest.Skip(t)
+	srv, err := postgrestest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.Stop)
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/store",
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("NO_COLOR", "1")
+			env.Setenv("RINGWALL_STORE_PASSWORD", srv.Password)
+			env.Setenv("PGPASSWORD", srv.Password)
+			env.Setenv("POSTGRES", srv.URL(srv.Database(t)))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": cmdExits,
+			"next": func(ts *testscript.TestScript, _ bool, _ []string) {
+				_, command, _ := strings.Cut(ts.ReadFile("stderr"), "next: ")
+				command = strings.TrimPrefix(command, "with ringwall serve stopped:\n")
+				cmd := exec.Command("sh", "-e", "-c", command)
+				cmd.Dir, cmd.Env = ts.MkAbs("."), append(os.Environ(), "PGPASSWORD="+srv.Password)
+				if out, err := cmd.CombinedOutput(); err != nil || command == "" {
+					ts.Fatalf("%s: %v\n%s", command, err, out)
+				}
+			},
+			"samesums": func(ts *testscript.TestScript, _ bool, args []string) {
+				lines := regexp.MustCompile(`(?m)^  \w+ +\d+ rows  sha256 \w+$`)
+				got, want := lines.FindAllString(ts.ReadFile("stdout"), -1), lines.FindAllString(ts.ReadFile(args[0]), -1)
+				if len(want) != 5 || strings.Join(got, "\n") != strings.Join(want, "\n") {
+					ts.Fatalf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+				}
+			},
+		},
+	})
+}
