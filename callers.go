@@ -2,6 +2,7 @@ package ringwall
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/ringwall/ringwall/app"
@@ -38,10 +39,36 @@ type Created[T any] = app.Created[T]
 // None is the input or output of a handler that takes or gives nothing.
 type None = app.None
 
-// verifier is the given one, or one of the policy's key.
+// Identity is accounts, as package identity keeps them: *identity.Service.
+type Identity interface {
+	// Handler serves policy.Builtin inside the ring.
+	Handler() http.Handler
+	// Verifier knows the callers that signed in.
+	Verifier() bearer.Verifier
+	// Assert signs who calls, for the upstream.
+	Assert(Caller) (string, error)
+	// Reload takes what a running service can change of a policy, such as
+	// lifetimes and roles, as a whole; on an error, such as another store,
+	// nothing changes.
+	Reload(*policy.Policy) error
+	// Ready reports whether the store answers.
+	Ready(context.Context) error
+	// Run learns what other processes change, and removes what is over, until
+	// ctx ends.
+	Run(context.Context) error
+}
+
+// verifier is that of the accounts, the given one, or one of the policy's key.
 func (s *Server) verifier(p *policy.Policy) (bearer.Verifier, error) {
-	if s.deps.Verifier != nil {
+	switch {
+	case s.deps.Identity != nil && s.deps.Verifier != nil:
+		return nil, errors.New("ringwall: Deps.Identity and Deps.Verifier both say who calls; give one")
+	case s.deps.Identity != nil:
+		return s.deps.Identity.Verifier(), nil
+	case s.deps.Verifier != nil:
 		return s.deps.Verifier, nil
+	case p.KeepsAccounts():
+		return nil, nil // the ring says what is missing
 	}
 	if !p.Identity.TokenKey.Set() {
 		if route, needed := needsCaller(p); needed {

@@ -22,7 +22,9 @@
 // ask, is the body small enough and of a known type, is the client within its
 // rates, who calls, may he, is the input as the schema says.
 //
-// Only then the handler sees it. A Go handler asks CallerFrom who calls. An
+// Only then the handler sees it; or, when the policy keeps accounts, package
+// identity does, at the paths of policy.Builtin: whoever registers and signs in
+// there is a caller everywhere else. A Go handler asks CallerFrom who calls. An
 // upstream on loopback is told by the headers X-Ringwall-User, -Roles and
 // -Session, which nobody else can write.
 //

@@ -136,7 +136,7 @@ app:
   content_types: [application/octet-stream, application/json]
   body: 1kB
   routes:
-    - {path: /big, allow: [anyone], body: 512MB}
+    - {path: /big, allow: [anyone], body: 1GB, timeout: 10m} # a loaded machine takes a while
     - {path: /, allow: [anyone]}
 `
 
@@ -159,28 +159,48 @@ func (z *nothing) Read(p []byte) (int, error) {
 	return int(n), nil
 }
 
+// TestTrapBigBodiesThroughTheWholeWay moves a gigabyte up and another one down,
+// over HTTP/1.1 and over HTTP/2. It measures all that the process ever took from
+// the system, for the client and the API besides the server.
 func TestTrapBigBodiesThroughTheWholeWay(t *testing.T) {
 	if testing.Short() {
-		t.Skip("moves 256 MB")
+		t.Skip("moves 4 GB")
 	}
-	const size = 128 << 20
+	const size = 1_000_000_000
 	r, _ := inFront(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if n, err := io.Copy(io.Discard, r.Body); n != size || err != nil {
+		if n, err := io.Copy(io.Discard, r.Body); err != nil || r.Method == "POST" && n != size {
 			t.Errorf("the API read %d bytes, %v", n, err)
 		}
-		w.Header().Set("Content-Type", "application/octet-stream")
-		_, _ = io.Copy(w, &nothing{size})
+		if r.Method == "GET" {
+			w.Header().Set("Content-Type", "application/octet-stream")
+			_, _ = io.Copy(w, &nothing{size})
+		}
 	}), bigBodies)
-	r.do(t, "GET", "/healthz", "", nil) // the connection is there
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	res := r.do(t, "POST", "/big", "", &nothing{size}, "Content-Type", "application/octet-stream")
-	if n, err := io.Copy(io.Discard, res.Body); n != size || err != nil {
-		t.Errorf("read %d bytes, %v", n, err)
-	}
-	runtime.ReadMemStats(&after)
-	if held := after.Sys - before.Sys; held > 32<<20 {
-		t.Errorf("the process grew by %d MB for bodies of %d MB", held>>20, size>>20)
+	transport := r.client.Transport.(*http.Transport)
+	for _, proto := range []string{"HTTP/1.1", "HTTP/2.0"} { // in this order: a clone goes on offering h2
+		transport.Protocols = new(http.Protocols)
+		transport.Protocols.SetHTTP1(proto == "HTTP/1.1")
+		transport.Protocols.SetHTTP2(proto == "HTTP/2.0")
+		r.client.Transport = transport.Clone()
+		r.do(t, "GET", "/healthz", "", nil) // the connection is there
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for method, down := range map[string]int64{"POST": 0, "GET": size} {
+			var up io.Reader
+			if method == "POST" {
+				up = &nothing{size}
+			}
+			res := r.do(t, method, "/big", "", up, "Content-Type", "application/octet-stream")
+			if n, err := io.Copy(io.Discard, res.Body); n != down || err != nil || res.StatusCode != 200 || res.Proto != proto {
+				t.Errorf("%s over %s: %s, %d bytes, %v", method, res.Proto, res.Status, n, err)
+			}
+		}
+		runtime.ReadMemStats(&after)
+		held := int64(after.Sys) - int64(before.Sys)
+		t.Logf("%s: the process grew by %d kB", proto, held>>10)
+		if held > 32<<20 {
+			t.Errorf("%s: the process grew by %d MB for bodies of %d MB", proto, held>>20, size/1_000_000)
+		}
 	}
 }
 
@@ -188,7 +208,7 @@ func TestTrapServerSentEventsThroughTheWholeWay(t *testing.T) {
 	next := make(chan struct{})
 	r, _ := inFront(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
-		for i := range 3 {
+		for i := range 8 {
 			fmt.Fprintf(w, "data: %d %s\n\n", i, strings.Repeat("x", 2000)) // enough to be worth compressing
 			_ = http.NewResponseController(w).Flush()
 			<-next
@@ -197,17 +217,19 @@ func TestTrapServerSentEventsThroughTheWholeWay(t *testing.T) {
 	for _, header := range [][]string{nil, {"Accept-Encoding", "identity"}} { // net/http asks for gzip by itself
 		res := r.do(t, "GET", "/public/events", "", nil, header...)
 		br := bufio.NewReader(res.Body)
-		for i := range 3 {
+		quickest := time.Hour // other load makes an event late, and none early
+		for i := range 8 {
 			begin := time.Now()
 			line, err := br.ReadString('\n')
 			if err != nil || !strings.HasPrefix(line, fmt.Sprintf("data: %d ", i)) {
 				t.Fatalf("event %d: %.20q, %v", i, line, err)
 			}
-			if d := time.Since(begin); d > 100*time.Millisecond {
-				t.Errorf("event %d took %v, want at most 100 ms", i, d)
-			}
+			quickest = min(quickest, time.Since(begin))
 			_, _ = br.ReadString('\n')
 			next <- struct{}{}
+		}
+		if quickest > 100*time.Millisecond {
+			t.Errorf("the quickest event took %v, want at most 100 ms", quickest)
 		}
 	}
 }
@@ -285,5 +307,50 @@ func TestClientThatGoesAwayIsNoFailureOfTheUpstream(t *testing.T) {
 	}
 	if k := events.kinds(); slices.Contains(k, audit.UpstreamFailed) {
 		t.Errorf("events %v", k)
+	}
+}
+
+// TestTrapPageThatHasItsVisitorBanned: what another site's page has a browser
+// ask for is not held against the visitor, but what no page can send is.
+func TestTrapPageThatHasItsVisitorBanned(t *testing.T) {
+	p := newSite(t).policy(t, rules)
+	for name, tt := range map[string]struct {
+		method, path string
+		header       []string
+		banned       bool
+	}{
+		"a scanner":                    {"GET", "/.env", nil, true},
+		"one that says so itself":      {"GET", "/.env", []string{"Sec-Fetch-Site", "none"}, true},
+		"an image":                     {"GET", "/.env", []string{"Sec-Fetch-Site", "cross-site"}, false},
+		"an image of a sibling":        {"GET", "/.env", []string{"Sec-Fetch-Site", "same-site"}, false},
+		"a WebSocket":                  {"GET", "/.env", []string{"Origin", "https://evil.example"}, false},
+		"a frame without an origin":    {"POST", "/.env", []string{"Origin", "null"}, false},
+		"an odd path":                  {"GET", "/a%2fb", []string{"Sec-Fetch-Site", "cross-site"}, false},
+		"an odd path, of a program":    {"GET", "/a%2fb", nil, true},
+		"a fetch":                      {"GET", "/", []string{"Origin", "https://evil.example"}, false},
+		"a form with cookies":          {"POST", "/", []string{"Sec-Fetch-Site", "cross-site", "Cookie", "a=b"}, false},
+		"a forged token":               {"GET", "/", []string{"Authorization", "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0."}, true},
+		"a forged token under a cover": {"GET", "/", []string{"Sec-Fetch-Site", "cross-site", "Authorization", "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0."}, true},
+		"a forged token in the query":  {"GET", "/?access_token=eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.", []string{"Sec-Fetch-Site", "cross-site"}, false},
+	} {
+		deps, events := quiet()
+		srv, err := ringwall.New(p, hello, deps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 110 {
+			r := httptest.NewRequest(tt.method, "https://localhost"+tt.path, nil)
+			r.RemoteAddr = "192.0.2.7:1234"
+			for i := 0; i < len(tt.header); i += 2 {
+				r.Header.Set(tt.header[i], tt.header[i+1])
+			}
+			func() {
+				defer func() { _ = recover() }() // a hangup
+				srv.Handler().ServeHTTP(httptest.NewRecorder(), r)
+			}()
+		}
+		if got := slices.Contains(events.kinds(), audit.BanAdded); got != tt.banned {
+			t.Errorf("%s: banned is %v, want %v", name, got, tt.banned)
+		}
 	}
 }

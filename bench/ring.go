@@ -6,25 +6,37 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 	"time"
 
-	"github.com/ringwall/ringwall/app"
+	"github.com/ringwall/ringwall"
 	"github.com/ringwall/ringwall/audit"
 	"github.com/ringwall/ringwall/identity"
 	"github.com/ringwall/ringwall/policy"
 )
 
 // ring puts every control around the handler, with the default policy but a
-// rate that the load does not reach, and an access log on disk.
-func ring(next http.Handler, logFile string) (http.Handler, string, error) {
+// rate that the load does not reach, and an access log on disk. Its certificate
+// is looked for beside the log.
+func ring(next http.Handler, listen, logFile string) (*ringwall.Server, string, error) {
 	out, err := os.Create(logFile)
 	if err != nil {
 		return nil, "", err
 	}
 	log := slog.New(audit.NewHandler(audit.NewBuffer(out, os.Stderr), slog.LevelInfo))
-	p := policy.Default()
-	p.Site = "127.0.0.1"
-	p.App.Limits["global"] = policy.Limit{Requests: 1e6, Per: time.Second}
+	p, err := policy.Parse(filepath.Join(filepath.Dir(logFile), "bench.yaml"), []byte(`site: localhost
+edge:
+  listen: `+listen+`
+  redirect: "127.0.0.1:0"
+  tls: {cert: site.pem, key: site.key}
+  rate: {requests: 1000000, per: 1s, burst: 100000}
+  connections: 10000
+app:
+  limits: {global: {requests: 1000000, per: 1s}}
+`), policy.LoadOptions{Environ: []string{}, Dev: true})
+	if err != nil {
+		return nil, "", err
+	}
 
 	seed := make([]byte, ed25519.SeedSize)
 	rand.Read(seed)
@@ -32,7 +44,7 @@ func ring(next http.Handler, logFile string) (http.Handler, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	const issuer = "https://127.0.0.1"
+	const issuer = "https://localhost"
 	verifier, err := identity.NewVerifier(issuer, issuer, keys, nil)
 	if err != nil {
 		return nil, "", err
@@ -41,6 +53,9 @@ func ring(next http.Handler, logFile string) (http.Handler, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	r, err := app.New(p, next, app.Deps{Verifier: verifier, Log: log, Audit: audit.NewLog(log)})
-	return r, token, err
+	s, err := ringwall.New(p, next, ringwall.Deps{Verifier: verifier, Log: log})
+	if err != nil {
+		return nil, "", err
+	}
+	return s, token, nil
 }

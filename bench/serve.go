@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -8,10 +9,13 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
+	"runtime"
 	"time"
 )
 
@@ -25,28 +29,55 @@ func hello(w http.ResponseWriter, r *http.Request) {
 
 // serve is one subject. It prints its URL and a token, and ends with its
 // standard input.
-func serve(name, logFile string) error {
-	handler := http.Handler(http.HandlerFunc(hello))
-	inside, token, err := ring(handler, logFile)
+func serve(name, logFile string, more []string) error {
+	switch name {
+	case "upstream":
+		return serveUpstream()
+	case "proxy":
+		return serveProxy(logFile, more[0], more[1])
+	}
+
+	listen, err := freeAddress()
 	if err != nil {
 		return err
 	}
-	if name != subjects[0] { // the bare handler gets the same request, token and all
-		handler = inside
-	}
-	cert, err := certificate()
+	whole, token, err := ring(http.HandlerFunc(hello), listen, logFile)
 	if err != nil {
 		return err
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	handler := http.Handler(http.HandlerFunc(hello)) // the bare handlers get the same request, token and all
+	var reserve []byte
+	switch name {
+	case subjects[1]:
+		reserve = make([]byte, 16<<20)
+	case subjects[2]:
+		handler = whole.Handler()
+	case subjects[3]:
+		handler = nil
+	}
+	defer runtime.KeepAlive(reserve)
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	done := make(chan error, 1)
+	if handler == nil {
+		go func() { done <- whole.Run(ctx) }()
+	} else {
+		dir := filepath.Dir(logFile)
+		srv := &http.Server{Addr: listen, Handler: handler, ErrorLog: log.New(io.Discard, "", 0)}
+		go func() { done <- srv.ListenAndServeTLS(dir+"/site.pem", dir+"/site.key") }()
+		defer srv.Close()
+	}
+	if err := answers(listen); err != nil {
 		return err
 	}
-	srv := &http.Server{Handler: handler, TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}}
-	go srv.ServeTLS(ln, "", "")
-	fmt.Printf("https://%s/api/notes/4f2c %s\n", ln.Addr(), token)
-	io.Copy(io.Discard, os.Stdin)
-	return srv.Close()
+	_, port, _ := net.SplitHostPort(listen)
+	fmt.Printf("https://localhost:%s/api/notes/4f2c %s\n", port, token)
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		stop()
+		done <- nil
+	}()
+	return <-done
 }
 
 func certificate() (tls.Certificate, error) {
@@ -54,7 +85,7 @@ func certificate() (tls.Certificate, error) {
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		return tls.Certificate{}, err

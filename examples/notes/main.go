@@ -1,35 +1,28 @@
-// Command notes serves the notes API with the ring around it, in one process.
-// It reads ringwall.yaml and keeps notes.db in the current folder.
+// Command notes serves the notes API with the ring and its accounts around it,
+// in one process. It reads ringwall.yaml; accounts and notes are kept in the
+// current folder.
 package main
 
 import (
 	"context"
 	"log"
 	"net/http"
-	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/ringwall/ringwall"
 	"github.com/ringwall/ringwall/examples/notes/api"
+	"github.com/ringwall/ringwall/identity"
+	"github.com/ringwall/ringwall/store/sqlitestore"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	p, err := ringwall.LoadPolicy("ringwall.yaml")
-	if err != nil {
-		log.Fatal(err)
-	}
-	notes, err := api.Open("notes.db", caller)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer notes.Close()
-	server, err := ringwall.New(p, notes, ringwall.Deps{})
-	if err != nil {
-		log.Fatal(err)
-	}
+	policy := must(ringwall.LoadPolicy("ringwall.yaml"))
+	notes := must(api.Open("notes.db", caller))
+	accounts := must(identity.New(policy, identity.Deps{Store: must(sqlitestore.Open(ctx, "accounts.db"))}))
+	server := must(ringwall.New(policy, notes, ringwall.Deps{Identity: accounts}))
 	if err := server.Run(ctx); err != nil {
 		log.Fatal(err)
 	}
@@ -40,4 +33,11 @@ func caller(r *http.Request) string {
 		return c.Subject
 	}
 	return ""
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		log.Fatal(err)
+	}
+	return v
 }

@@ -6,7 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -15,13 +15,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/ringwall/ringwall/examples/notes/api"
-	"github.com/ringwall/ringwall/identity"
+	"github.com/ringwall/ringwall/internal/porttest"
 )
 
 // TestLibrary builds the example that imports the module, and serves a site
@@ -33,16 +34,14 @@ func TestLibrary(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", program, "../../examples/notes").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	address := "127.0.0.1:" + freePort(t)
-	seed := make([]byte, ed25519.SeedSize)
-	rand.Read(seed)
+	address := "127.0.0.1:" + strconv.Itoa(porttest.Port(t))
 	roots := certificate(t, dir, site)
 	policy := strings.NewReplacer(
-		"site: localhost\n", "site: "+site+"\nedge:\n  listen: "+address+"\n  redirect: 127.0.0.1:"+freePort(t)+"\n  tls: {cert: site.pem, key: site.key}\n",
+		"site: localhost\n", "site: "+site+"\nedge:\n  listen: "+address+"\n  redirect: 127.0.0.1:"+strconv.Itoa(porttest.Port(t))+"\n  tls: {cert: site.pem, key: site.key}\n",
 		"upstream: http://127.0.0.1:8000\n", "",
 	).Replace(string(api.Policy))
 	for name, content := range map[string]string{
-		"ringwall.yaml": policy, "openapi.yaml": string(api.Schema), "token_key": base64.StdEncoding.EncodeToString(seed),
+		"ringwall.yaml": policy, "openapi.yaml": string(api.Schema),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -50,7 +49,6 @@ func TestLibrary(t *testing.T) {
 	}
 	cmd := exec.Command(program)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "RINGWALL_IDENTITY_TOKEN_KEY_FILE="+filepath.Join(dir, "token_key"))
 	log := newOutput("")
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
@@ -60,17 +58,6 @@ func TestLibrary(t *testing.T) {
 	go func() { _ = cmd.Wait(); close(exited) }()
 	t.Cleanup(func() { _ = cmd.Process.Kill(); <-exited })
 
-	keys, err := identity.NewKeys(seed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	token := func(subject, role string) string {
-		s, err := keys.Mint(identity.Claims{Issuer: "https://" + site, Audience: "https://" + site, Subject: subject, Roles: []string{role}}, time.Minute)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: site}}, Timeout: 10 * time.Second}
 	call := func(who, method, path, body string) answer {
 		req, err := http.NewRequest(method, "https://"+address+path, strings.NewReader(body))
@@ -106,7 +93,22 @@ func TestLibrary(t *testing.T) {
 	if a := call("", "GET", "/api/public/status", ""); a.Status != 200 {
 		t.Fatalf("status: %d %s\n%s", a.Status, a.Body, log)
 	}
-	alice, bob, admin := token("alice", "user"), token("bob", "user"), token("root", "admin")
+	signIn := func(name string) string {
+		t.Helper()
+		body := fmt.Sprintf(`{"name":"%s","email":"%s@example.com","password":"%s"}`, name, name, rand.Text())
+		if a := call("", "POST", "/api/auth/register", body); a.Status != 201 {
+			t.Fatalf("register %s: %d %s", name, a.Status, a.Body)
+		}
+		a := call("", "POST", "/api/auth/login", `{`+body[strings.Index(body, `"email"`):])
+		var got struct {
+			Token string `json:"access_token"`
+		}
+		if err := json.Unmarshal(a.Body, &got); err != nil || a.Status != 200 || got.Token == "" {
+			t.Fatalf("sign in %s: %d %s", name, a.Status, a.Body)
+		}
+		return got.Token
+	}
+	alice, bob := signIn("alice"), signIn("bob")
 	a := call(alice, "POST", "/api/notes", `{"title":"Milk","text":"two litres"}`)
 	one := a.Header.Get("Location")
 	if a.Status != 201 || one == "" {
@@ -117,7 +119,7 @@ func TestLibrary(t *testing.T) {
 		want                    int
 	}{
 		{alice, "GET", one, "", 200}, {bob, "GET", one, "", 404}, {bob, "DELETE", one, "", 404}, {"", "GET", one, "", 401},
-		{admin, "GET", "/api/admin/notes", "", 200}, {alice, "GET", "/api/admin/notes", "", 403},
+		{alice, "GET", "/api/me", "", 200}, {alice, "GET", "/api/admin/users", "", 403}, {alice, "GET", "/api/admin/notes", "", 403},
 		{alice, "POST", "/api/notes", `{"title":"a","text":"b","owner":"bob"}`, 400}, {alice, "GET", "/api/notes?limit=0", "", 400},
 		{alice + "x", "GET", one, "", 401},
 	} {

@@ -12,16 +12,19 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ringwall/ringwall/internal/porttest"
 )
 
 var binary string // the freshly built ringwall
@@ -66,21 +69,6 @@ func tool(t *testing.T, names ...string) string {
 	return ""
 }
 
-// freePort gives a port that nobody listened on just now.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
-}
-
 // A deployment is one state directory with its ports; the server in it can be
 // started and stopped.
 type deployment struct {
@@ -91,13 +79,14 @@ type deployment struct {
 	exited                  chan struct{} // closed when the process is gone
 	stdout, stderr          *output
 	client                  *http.Client
+	tokens                  map[string]string // of accounts, by name
 }
 
 func deploy(t *testing.T) *deployment {
 	t.Helper()
 	d := &deployment{
 		t: t, state: t.TempDir(),
-		URL: "https://localhost:" + freePort(t), Redirect: "http://localhost:" + freePort(t), Upstream: "http://127.0.0.1:" + freePort(t),
+		URL: "https://localhost:" + strconv.Itoa(porttest.Port(t)), Redirect: "http://localhost:" + strconv.Itoa(porttest.Port(t)), Upstream: "http://127.0.0.1:" + strconv.Itoa(porttest.Port(t)),
 	}
 	return d
 }
@@ -176,17 +165,57 @@ func (d *deployment) waitExit(want int) {
 
 func (d *deployment) ca() string { return filepath.Join(d.state, "ca.pem") }
 
-// token is what serve --dev wrote for alice or admin; "" for nobody.
+// token is an access token of alice, an ordinary user, or of admin: of accounts
+// that serve --dev has made, or what it wrote where the policy keeps none. "" is
+// nobody.
 func (d *deployment) token(who string) string {
 	d.t.Helper()
 	if who == "" {
 		return ""
 	}
 	b, err := os.ReadFile(filepath.Join(d.state, who+".token"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return d.signIn(map[string]string{"alice": "user", "admin": "admin"}[who])
+	}
 	if err != nil {
 		d.t.Fatal(err)
 	}
 	return strings.TrimSpace(string(b))
+}
+
+// account is the body of a sign-in with an account that serve --dev has made.
+func (d *deployment) account(name string) string {
+	d.t.Helper()
+	select {
+	case <-d.stdout.follows("accounts to sign in with: "):
+	case <-time.After(20 * time.Second):
+		d.t.Fatalf("serve --dev makes no accounts\n%s", d.stderr)
+	}
+	b, err := os.ReadFile(filepath.Join(d.state, "accounts", name+".json"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return string(b)
+}
+
+// signIn signs in once with an account of serve --dev.
+func (d *deployment) signIn(name string) string {
+	d.t.Helper()
+	if token := d.tokens[name]; token != "" {
+		return token
+	}
+	a := d.call("", "POST", "/api/auth/login", d.account(name))
+	var got struct {
+		Token string `json:"access_token"`
+	}
+	if err := json.Unmarshal(a.Body, &got); err != nil || a.Status != 200 || got.Token == "" {
+		d.t.Fatalf("sign in %s: %d %s", name, a.Status, a.Body)
+	}
+	if d.tokens == nil {
+		d.tokens = map[string]string{}
+	}
+	d.tokens[name] = got.Token
+	return got.Token
 }
 
 // An answer is a whole one.
@@ -196,7 +225,7 @@ type answer struct {
 	Body   []byte
 }
 
-// call sends a request as who: alice, admin or nobody.
+// call sends a request as who: nobody, or one of token.
 func (d *deployment) call(who, method, url, body string) answer {
 	d.t.Helper()
 	if strings.HasPrefix(url, "/") {
@@ -285,26 +314,50 @@ func (d *deployment) proved() {
 	}
 }
 
-// output collects what a process writes, and closes seen at a line that begins
-// with a prefix.
+// output collects what a process writes, and closes a channel at a line that
+// begins with its prefix.
 type output struct {
-	mu     sync.Mutex
-	buf    bytes.Buffer
-	prefix string
-	seen   chan struct{}
+	mu   sync.Mutex
+	buf  bytes.Buffer
+	wait map[string]chan struct{} // by prefix
+	seen chan struct{}            // of the first prefix
 }
 
-func newOutput(prefix string) *output { return &output{prefix: prefix, seen: make(chan struct{})} }
+func newOutput(prefix string) *output {
+	o := &output{wait: map[string]chan struct{}{}}
+	o.seen = o.follows(prefix)
+	return o
+}
+
+// follows is closed once a line with the prefix is there.
+func (o *output) follows(prefix string) chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.wait[prefix] == nil {
+		o.wait[prefix] = make(chan struct{})
+		o.look()
+	}
+	return o.wait[prefix]
+}
 
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.buf.Write(p)
-	if o.prefix != "" && strings.Contains("\n"+o.buf.String(), "\n"+o.prefix) {
-		o.prefix = ""
-		close(o.seen)
-	}
+	o.look()
 	return len(p), nil
+}
+
+func (o *output) look() {
+	for prefix, c := range o.wait {
+		select {
+		case <-c:
+		default:
+			if prefix != "" && strings.Contains("\n"+o.buf.String(), "\n"+prefix) {
+				close(c)
+			}
+		}
+	}
 }
 
 func (o *output) String() string {

@@ -1,0 +1,195 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A world is two machines with one cable: network namespaces that only the test
+// uses. What is of ours listens in server; outside sees it at 192.0.2.1.
+type world struct{ server, outside string }
+
+func newWorld(t *testing.T) world {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("network namespaces are root's: run the tests as root")
+		}
+		t.Skip("network namespaces are root's")
+	}
+	tool(t, "ip")
+	w := world{fmt.Sprintf("ringwall-in-%d", os.Getpid()), fmt.Sprintf("ringwall-out-%d", os.Getpid())}
+	for _, name := range []string{w.server, w.outside} {
+		ip(t, "netns", "add", name)
+		t.Cleanup(func() { ip(t, "netns", "delete", name) })
+	}
+	ip(t, "link", "add", "cable", "netns", w.server, "type", "veth", "peer", "name", "cable", "netns", w.outside)
+	for name, address := range map[string]string{w.server: "192.0.2.1/24", w.outside: "192.0.2.2/24"} {
+		ip(t, "-n", name, "address", "add", address, "dev", "cable")
+		ip(t, "-n", name, "link", "set", "cable", "up")
+		ip(t, "-n", name, "link", "set", "lo", "up")
+	}
+	return w
+}
+
+func ip(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+		t.Fatalf("ip %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// in runs f on a thread of a namespace: sockets that it makes belong there.
+func in[T any](t *testing.T, namespace string, f func() (T, error)) (T, error) {
+	t.Helper()
+	type result struct {
+		v   T
+		err error
+	}
+	done := make(chan result)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		var r result
+		file, err := os.Open("/run/netns/" + namespace)
+		if err == nil {
+			err = unix.Setns(int(file.Fd()), unix.CLONE_NEWNET)
+			file.Close()
+		}
+		if r.err = err; err == nil {
+			r.v, r.err = f()
+		}
+		done <- r
+	}()
+	r := <-done
+	return r.v, r.err
+}
+
+// scan has nmap look at ports of the server from outside.
+func (w world) scan(t *testing.T, ports string) (open []string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "ip", "netns", "exec", w.outside, tool(t, "nmap"), "-n", "-Pn", "-sS", "-T5", "--open", "-p", ports, "-oX", "-", "192.0.2.1")
+	var complaint bytes.Buffer
+	cmd.Stderr = &complaint
+	out, err := cmd.Output()
+	var report struct {
+		Ports []struct {
+			ID string `xml:"portid,attr"`
+		} `xml:"host>ports>port"`
+		Finished struct {
+			Exit string `xml:"exit,attr"`
+		} `xml:"runstats>finished"`
+	}
+	if xerr := xml.Unmarshal(out, &report); err != nil || xerr != nil || report.Finished.Exit != "success" {
+		t.Fatalf("nmap: %v %v %s\n%s", err, xerr, complaint.String(), out)
+	}
+	for _, p := range report.Ports {
+		open = append(open, p.ID)
+	}
+	return open
+}
+
+// TestNmapSeesTwoPorts: from another machine nothing is there but 80 and 443; the
+// API and the metrics page are not, and who does not know the site's name learns
+// nothing of it.
+func TestNmapSeesTwoPorts(t *testing.T) {
+	tool(t, "nmap")
+	w := newWorld(t)
+	api, err := in(t, w.server, func() (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:8000") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	upstream := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "the API") })}
+	go func() { _ = upstream.Serve(api) }()
+	t.Cleanup(func() { upstream.Close() })
+	dir := t.TempDir()
+	siteCertificate(t, dir, "api.example.com")
+	policy := "site: api.example.com\nupstream: http://127.0.0.1:8000\nadmin: 127.0.0.1:9464\nedge: {tls: {cert: site.pem, key: site.key}}\napp: {routes: [{path: /, allow: [anyone]}]}\n"
+	if err := os.WriteFile(filepath.Join(dir, "ringwall.yaml"), []byte(policy), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	serveSite(t, dir, "ip", "netns", "exec", w.server)
+
+	if open := w.scan(t, "1-65535"); !slices.Equal(open, []string{"80", "443"}) {
+		t.Errorf("open from outside: %v, want 80 and 443", open)
+	}
+	// The scan would have seen an API that listens everywhere.
+	careless, err := in(t, w.server, func() (net.Listener, error) { return net.Listen("tcp", "0.0.0.0:8001") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if open := w.scan(t, "8000-8001"); !slices.Equal(open, []string{"8001"}) {
+		t.Errorf("of 8000, on loopback, and 8001, on every address, the scan sees %v", open)
+	}
+	careless.Close()
+
+	dial := func(address string) (net.Conn, error) {
+		return in(t, w.outside, func() (net.Conn, error) { return net.DialTimeout("tcp", address, 5*time.Second) })
+	}
+	for _, address := range []string{"192.0.2.1:8000", "192.0.2.1:9464"} {
+		if c, err := dial(address); err == nil {
+			c.Close()
+			t.Errorf("%s takes connections from outside", address)
+		}
+	}
+	for _, name := range []string{"", "192.0.2.1", "other.example", "www.api.example.com", "example.com"} {
+		c, err := dial("192.0.2.1:443")
+		if err != nil {
+			t.Fatal(err)
+		}
+		hello := tls.Client(c, &tls.Config{ServerName: name, InsecureSkipVerify: true}) // whatever certificate there is
+		err = hello.HandshakeContext(t.Context())
+		if got := hello.ConnectionState().PeerCertificates; err == nil || len(got) > 0 {
+			t.Errorf("asked for %q the server shows a certificate of %v", name, got[0].DNSNames)
+		}
+		c.Close()
+	}
+	ask := func(port, host string) *http.Response {
+		client := &http.Client{
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			Transport: &http.Transport{
+				DisableKeepAlives: true, TLSClientConfig: &tls.Config{ServerName: "api.example.com", InsecureSkipVerify: true}, // its CA is judged elsewhere
+				DialContext: func(context.Context, string, string) (net.Conn, error) { return dial("192.0.2.1:" + port) },
+			}}
+		scheme := map[string]string{"80": "http://", "443": "https://"}[port]
+		r, err := http.NewRequestWithContext(t.Context(), "GET", scheme+"192.0.2.1/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = host
+		res, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { res.Body.Close() })
+		return res
+	}
+	for _, host := range []string{"192.0.2.1", "other.example"} {
+		if res := ask("443", host); res.StatusCode != http.StatusMisdirectedRequest {
+			t.Errorf("https, Host %s: %s", host, res.Status)
+		}
+		if res := ask("80", host); res.StatusCode != http.StatusPermanentRedirect || res.Header.Get("Location") != "https://api.example.com/" {
+			t.Errorf("http, Host %s: %s to %q", host, res.Status, res.Header.Get("Location"))
+		}
+	}
+	if res := ask("443", "api.example.com"); res.StatusCode != 200 {
+		t.Errorf("the site itself: %s", res.Status)
+	}
+}

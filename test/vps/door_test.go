@@ -1,0 +1,50 @@
+package vps_test
+
+import (
+	"flag"
+	"os"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the transcript in docs/host.txt")
+
+// TestFromABareServer is the whole way: plan, apply, a new session, confirm.
+func TestFromABareServer(t *testing.T) {
+	t.Parallel()
+	for _, suite := range []string{"bookworm"} {
+		t.Run(suite, func(t *testing.T) {
+			t.Parallel()
+			s, o := bare(t, suite, "")
+			plan := o.MustSSH("root", ringwall+"plan")
+			contains(t, "the plan", plan, "make the user deploy", "+PasswordAuthentication no", "$ ufw limit 22/tcp", "$ ufw --force enable", "nothing was done")
+			if s.Read("/etc/ssh/sshd_config.d/00-ringwall.conf") != "" || s.Read("/var/lib/ringwall/host/lock") != "" {
+				t.Error("planning wrote")
+			}
+			session := "On a fresh Debian 12, as root:\n\n$ ringwall host apply --yes\n" + o.MustSSH("root", ringwall+"apply --yes 2>&1")
+			session += "\nFrom another terminal of the owner's:\n\n$ ssh deploy@SERVER sudo ringwall host confirm\n" + o.MustSSH("deploy", "sudo env "+ringwall+"confirm 2>&1")
+			if out, err := o.SSH("root", "true"); err == nil {
+				t.Errorf("root gets in: %s", out)
+			}
+			if err := o.GetsIn("deploy"); err != nil {
+				t.Error(err)
+			}
+			if out := o.MustSSH("deploy", "sudo env "+ringwall+"plan"); !strings.Contains(out, "nothing to do") {
+				t.Errorf("a second plan: %s", out)
+			}
+			if out := o.MustSSH("deploy", "sudo env "+ringwall+"apply --yes"); !strings.Contains(out, "nothing to do") {
+				t.Errorf("a second apply: %s", out)
+			}
+			out, err := o.SSH("deploy", "sudo env "+ringwall+"status")
+			if err != nil && !strings.Contains(out, " 0 fail, ") {
+				t.Errorf("status: %v\n%s", err, out)
+			}
+			session += "\n$ ssh deploy@SERVER sudo ringwall host status\n" + out
+			if *update {
+				if err := os.WriteFile("../../docs/host.txt", []byte(session), 0o644); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}

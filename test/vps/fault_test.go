@@ -1,0 +1,166 @@
+package vps_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ringwall/ringwall/test/vps"
+)
+
+// whoever is how the owner may get in: as root before, as deploy after.
+var whoever = []string{"deploy", "root"}
+
+// steps is how many changes a plan has.
+func steps(t *testing.T, o *vps.Owner) int {
+	t.Helper()
+	var plan struct{ Changes []struct{ Title string } }
+	out := o.MustSSH("root", ringwall+"plan --json")
+	if err := json.Unmarshal([]byte(out), &plan); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return len(plan.Changes)
+}
+
+// prepared boots a server with the packages of the door on it, and a policy
+// about the door alone.
+func prepared(t *testing.T, section string) (*vps.Server, *vps.Owner) {
+	t.Helper()
+	s, o := bare(t, vps.Ready, "")
+	door(s, section)
+	return s, o
+}
+
+// TestKilledAtEveryStep kills ringwall in every change: when the journal names it
+// and nothing is done yet, and when it is done and the journal does not say so.
+// The owner gets in at each of these moments, and afterwards all is as it was.
+func TestKilledAtEveryStep(t *testing.T) {
+	t.Parallel()
+	s, o := prepared(t, "")
+	before := snap(t, s)
+	n := steps(t, o)
+	if n < 8 {
+		t.Fatalf("the plan has %d changes", n)
+	}
+	for step := 1; step <= n; step++ {
+		at := fmt.Sprintf("%d:%s", step, []string{"begun", "done"}[step%2])
+		out, err := s.RunEnv([]string{"RINGWALL_POLICY=" + policyFile, "HOSTEXEC_FAULT=" + at}, "ringwall", "host", "apply", "--yes")
+		if err == nil || !strings.Contains(err.Error(), "killed") && !strings.Contains(err.Error(), "137") {
+			t.Fatalf("%s: it was to be killed: %v\n%s", at, err, out)
+		}
+		if err := o.GetsIn(whoever...); err != nil {
+			t.Errorf("killed at %s: %v", at, err)
+		}
+		if active := s.Run("systemctl", "is-active", "ringwall-host-rollback.timer"); strings.TrimSpace(active) != "active" {
+			t.Errorf("killed at %s: the timer is %s", at, active)
+		}
+		s.Run("ringwall", "host", "rollback")
+		same(t, "killed at "+at, before, snap(t, s))
+		if t.Failed() {
+			t.FailNow()
+		}
+	}
+	if err := o.GetsIn("root"); err != nil {
+		t.Error(err)
+	}
+	// And after all that, it still works.
+	apply(t, o)
+}
+
+// TestKilledInTheRest kills ringwall within controls of the rest of the ring.
+func TestKilledInTheRest(t *testing.T) {
+	t.Parallel()
+	s, o := bare(t, vps.Full, "")
+	before := snap(t, s)
+	var plan struct{ Changes []struct{ Control string } }
+	if err := json.Unmarshal([]byte(o.MustSSH("root", ringwall+"plan --json")), &plan); err != nil {
+		t.Fatal(err)
+	}
+	last := map[string]int{}
+	for i, c := range plan.Changes {
+		last[c.Control] = i + 1
+	}
+	order := slices.SortedFunc(maps.Keys(last), func(a, b string) int { return last[a] - last[b] })
+	for i, control := range order {
+		// TestKilledAtEveryStep has the door. Of the others every third, and the
+		// last, which has all the others before it.
+		step := last[control]
+		if slices.Contains([]string{"host/deploy-user", "host/ssh", "host/firewall"}, control) || i%3 != 0 && i < len(order)-1 {
+			continue
+		}
+		at := fmt.Sprintf("%d:%s", step, []string{"begun", "done"}[step%2])
+		out, err := s.RunEnv([]string{"RINGWALL_POLICY=" + policyFile, "HOSTEXEC_FAULT=" + at}, "ringwall", "host", "apply", "--yes")
+		if err == nil || !strings.Contains(err.Error(), "killed") && !strings.Contains(err.Error(), "137") {
+			t.Fatalf("%s, %s: it was to be killed: %v\n%s", control, at, err, out)
+		}
+		if err := o.GetsIn(whoever...); err != nil {
+			t.Errorf("killed in %s: %v", control, err)
+		}
+		s.Run("ringwall", "host", "rollback")
+		same(t, "killed in "+control+" at "+at, before, snap(t, s))
+	}
+	if err := o.GetsIn("root"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTheTimerRestores has nobody confirm: the session ends, and the timer of
+// systemd puts everything back, packages too.
+func TestTheTimerRestores(t *testing.T) {
+	t.Parallel()
+	s, o := bare(t, "bookworm", "")
+	before := snap(t, s)
+	session := o.Session("root")
+	if out, err := session.Run(ringwall + "apply --yes --within 10s 2>&1"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := session.Run(ringwall + "confirm 2>&1"); err == nil || !strings.Contains(out, "began") {
+		t.Errorf("confirmed from the session that was open before: %v\n%s", err, out)
+	}
+	if out, err := s.RunEnv([]string{"RINGWALL_POLICY=" + policyFile}, "ringwall", "host", "confirm"); err == nil || !strings.Contains(out, "not an SSH session") {
+		t.Errorf("confirmed without a session: %v\n%s", err, out)
+	}
+	session.Drop()
+	s.Await("everything is put back", time.Minute, func() bool { return s.Read("/etc/systemd/system/ringwall-host-rollback.service") == "" })
+	same(t, "not confirmed", before, snap(t, s))
+	if err := o.GetsIn("root"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPowerCut ends the machine in the middle of an apply, and after one that
+// waits: when it is up again, all is as it was.
+func TestPowerCut(t *testing.T) {
+	t.Parallel()
+	s, o := prepared(t, "")
+	before := snap(t, s)
+	n := steps(t, o)
+	for _, at := range []string{fmt.Sprintf("%d:begun", n-1), fmt.Sprintf("%d:done", n), "never"} {
+		out, err := s.RunEnv([]string{"RINGWALL_POLICY=" + policyFile, "HOSTEXEC_FAULT=" + at}, "ringwall", "host", "apply", "--yes")
+		if (err == nil) != (at == "never") {
+			t.Fatalf("%s: %v\n%s", at, err, out)
+		}
+		s.PowerCut()
+		s.Boot()
+		s.Await("everything is put back", time.Minute, func() bool { return s.Read("/etc/systemd/system/ringwall-host-rollback.service") == "" })
+		same(t, "power cut at "+at, before, snap(t, s))
+		if err := o.GetsIn("root"); err != nil {
+			t.Error(err)
+		}
+	}
+	apply(t, o)
+	s.PowerCut()
+	s.Boot()
+	if err := o.GetsIn("deploy"); err != nil {
+		t.Errorf("after a restart: %v", err)
+	}
+	if out, err := o.SSH("deploy", "sudo env "+ringwall+"status"); err != nil {
+		t.Errorf("after a restart: %v\n%s", err, out)
+	}
+	s.Run("ringwall", "host", "rollback")
+	same(t, "a confirmed apply is rolled back", before, snap(t, s))
+}

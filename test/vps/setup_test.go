@@ -1,0 +1,216 @@
+package vps_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ringwall/ringwall/test/vps"
+)
+
+// A setup is a server as somebody else left it.
+type setup struct {
+	name    string
+	host    string // lines of the policy's host section
+	prepare func(*testing.T, *vps.Server, *vps.Owner)
+
+	// after judges the server once it was applied and confirmed. Nil: the owner
+	// cannot come in to confirm, and the timer has to restore.
+	after func(*testing.T, *vps.Server, *vps.Owner)
+}
+
+func fine(*testing.T, *vps.Server, *vps.Owner) {}
+
+// An obstacle is put in the way, and taken away again. What the plan says that
+// cannot be made then, or the apply that does not work, stands in want.
+type obstacle struct {
+	name      string
+	want      string
+	put, away func(*vps.Server)
+}
+
+const matchRoot = "\nMatch User root\n\tPasswordAuthentication yes\n\tPermitRootLogin yes\n"
+
+var setups = []setup{
+	{name: "cloud-init switches passwords on, a Match block lets root in, the firewall has rules of its own", prepare: func(t *testing.T, s *vps.Server, _ *vps.Owner) {
+		s.Write("/etc/ssh/sshd_config.d/50-cloud-init.conf", "PasswordAuthentication yes\n", 0o600)
+		s.Write("/etc/ssh/sshd_config", s.Read("/etc/ssh/sshd_config")+matchRoot, 0o644)
+		s.Run("sh", "-c", "echo root:guessable | chpasswd")
+		s.Run("systemctl", "reload", "ssh")
+		s.Run("ufw", "allow", "ssh")
+		s.Run("ufw", "allow", "8080/tcp")
+		s.Run("ufw", "allow", "from", "10.1.2.3", "to", "any", "port", "5432")
+		s.Run("ufw", "--force", "enable")
+	}, after: func(t *testing.T, s *vps.Server, o *vps.Owner) {
+		if out, err := o.SSH("root", "true"); err == nil || !strings.Contains(out, "Permission denied (publickey)") {
+			t.Errorf("root: %v: %s", err, out)
+		}
+		if out := s.Run("passwd", "-S", "root"); !strings.HasPrefix(out, "root L ") {
+			t.Errorf("root's password: %s", out)
+		}
+		out := s.Run("ufw", "status")
+		contains(t, "ufw status", out, "5432", "10.1.2.3", "443/tcp")
+		if strings.Contains(out, "8080") {
+			t.Errorf("8080 is still open:\n%s", out)
+		}
+	}},
+	{name: "another SSH port, and no IPv6 address", prepare: func(t *testing.T, s *vps.Server, o *vps.Owner) {
+		s.Run("ip", "-6", "addr", "flush", "dev", "vps")
+		s.Write("/etc/ssh/sshd_config.d/10-port.conf", "Port 2222\n", 0o600)
+		s.Run("systemctl", "restart", "ssh")
+		o.Port = 2222
+	}, after: fine},
+	{name: "SSH moves to another port", host: "  ssh: {port: 2200}", prepare: func(t *testing.T, s *vps.Server, o *vps.Owner) {
+		s.Run("ufw", "limit", "22/tcp")
+		s.Run("ufw", "--force", "enable")
+	}, after: func(t *testing.T, s *vps.Server, o *vps.Owner) {
+		if out := s.Run("ufw", "status"); strings.Contains(out, "22/tcp") || !strings.Contains(out, "2200/tcp") {
+			t.Errorf("ufw: %s", out)
+		}
+	}},
+	{name: "systemd listens for SSH, at another port", prepare: func(t *testing.T, s *vps.Server, o *vps.Owner) {
+		s.Write("/etc/systemd/system/ssh.socket.d/port.conf", "[Socket]\nListenStream=\nListenStream=2022\n", 0o644)
+		s.Run("systemctl", "daemon-reload")
+		s.Run("systemctl", "disable", "--now", "ssh.service")
+		s.Run("systemctl", "enable", "--now", "ssh.socket")
+		s.Run("mkdir", "-p", "/run/sshd") // as every connection makes it; sshd -T wants it
+		o.Port = 2022
+		o.MustSSH("root", "true") // which starts the service
+	}, after: fine},
+	{name: "the key is another's", host: "  keys: [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJbJUkZvDrMpxUFYiTpgZ7GeEoQJdTnUo4XAVOYDtYgH somebody@else\"]"},
+}
+
+// refusals are found before anything is done.
+var refusals = []obstacle{
+	{"no key at all", "no key would let deploy in",
+		func(s *vps.Server) { s.Run("mv", "/root/.ssh/authorized_keys", "/root/.ssh/authorized_keys2") },
+		func(s *vps.Server) { s.Run("mv", "/root/.ssh/authorized_keys2", "/root/.ssh/authorized_keys") }},
+	{"a drop-in that is read before ours", "/etc/ssh/sshd_config.d/00-a.conf, line 1",
+		func(s *vps.Server) {
+			s.Write("/etc/ssh/sshd_config.d/00-a.conf", "PasswordAuthentication yes\n", 0o600)
+		},
+		func(s *vps.Server) { s.Run("rm", "/etc/ssh/sshd_config.d/00-a.conf") }},
+	{"sshd asks for two factors", "AuthenticationMethods publickey,password publickey",
+		func(s *vps.Server) {
+			s.Write("/etc/ssh/sshd_config.d/10-two.conf", "AuthenticationMethods publickey,password publickey\n", 0o600)
+		},
+		func(s *vps.Server) { s.Run("rm", "/etc/ssh/sshd_config.d/10-two.conf") }},
+	{"no room", "MB free",
+		func(s *vps.Server) { s.Run("sh", "-c", "dd if=/dev/zero of=/filler bs=1M 2>/dev/null; true") },
+		func(s *vps.Server) { s.Run("rm", "/filler") }},
+	{"a distribution that nobody knows", "it is gentoo 2.15",
+		func(s *vps.Server) {
+			s.Run("rm", "/etc/os-release")
+			s.Write("/etc/os-release", "ID=gentoo\nVERSION_ID=2.15\n", 0o644)
+		},
+		func(s *vps.Server) { s.Run("ln", "-sf", "../usr/lib/os-release", "/etc/os-release") }},
+}
+
+// failures are met on the way.
+var failures = []obstacle{
+	{"sudoers cannot be written", "read-only file system", readOnly("/etc/sudoers.d"), writable("/etc/sudoers.d")},
+	{"sshd's drop-ins cannot be written", "read-only file system", readOnly("/etc/ssh/sshd_config.d"), writable("/etc/ssh/sshd_config.d")},
+	{"ufw's rules cannot be written", "ufw", readOnly("/etc/ufw"), writable("/etc/ufw")},
+	{"home cannot be written", "useradd", readOnly("/home"), writable("/home")},
+	{"sshd lets in other users only", "takes no key of deploy's",
+		func(s *vps.Server) {
+			s.Write("/etc/ssh/sshd_config.d/10-users.conf", "AllowUsers root\n", 0o600)
+			s.Run("systemctl", "reload", "ssh")
+		},
+		func(s *vps.Server) {
+			s.Run("rm", "/etc/ssh/sshd_config.d/10-users.conf")
+			s.Run("systemctl", "reload", "ssh")
+		}},
+	{"no network for packages", "apt-get",
+		func(s *vps.Server) {
+			s.Run("apt-get", "purge", "-y", "-q", "ufw")
+			s.Run("apt-get", "clean")
+			s.Write("/etc/apt/apt.conf.d/00proxy", "Acquire::http::Proxy \"http://127.0.0.1:9\";\nAcquire::Retries \"0\";\n", 0o644)
+		},
+		func(s *vps.Server) {
+			s.Write("/etc/apt/apt.conf.d/00proxy", "Acquire::http::Proxy \"http://"+s.Gate()+":3142\";\n", 0o644)
+		}},
+}
+
+// readOnly makes a folder one that even root cannot write to.
+func readOnly(dir string) func(*vps.Server) {
+	return func(s *vps.Server) {
+		s.Run("mount", "--bind", dir, dir)
+		s.Run("mount", "-o", "remount,ro,bind", dir)
+	}
+}
+
+func writable(dir string) func(*vps.Server) { return func(s *vps.Server) { s.Run("umount", dir) } }
+
+// TestServersAsOthersLeftThem has a server of every kind: the owner gets in in
+// every case, and the state is complete, or as it was.
+func TestServersAsOthersLeftThem(t *testing.T) {
+	t.Parallel()
+	for _, tt := range setups {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s, o := prepared(t, tt.host)
+			if tt.prepare != nil {
+				tt.prepare(t, s, o)
+			}
+			before := snap(t, s)
+			if tt.after == nil {
+				o.MustSSH("root", ringwall+"apply --yes --within 10s 2>&1")
+				if out, err := o.SSH("deploy", "true"); err == nil {
+					t.Errorf("deploy gets in: %s", out)
+				}
+				s.Await("everything is put back", time.Minute, func() bool { return s.Read("/etc/systemd/system/ringwall-host-rollback.service") == "" })
+				same(t, "not confirmed", before, snap(t, s))
+				if err := o.GetsIn("root"); err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			o.MustSSH("root", ringwall+"apply --yes 2>&1")
+			if strings.Contains(tt.host, "port: 2200") {
+				o.Port = 2200
+			}
+			o.MustSSH("deploy", "sudo env "+ringwall+"confirm 2>&1")
+			if out := o.MustSSH("deploy", "sudo env "+ringwall+"plan"); !strings.Contains(out, "nothing to do") {
+				t.Errorf("a second plan: %s", out)
+			}
+			if out, err := o.SSH("deploy", "sudo env "+ringwall+"status"); err != nil {
+				t.Errorf("status: %v\n%s", err, out)
+			}
+			tt.after(t, s, o)
+			s.Run("ringwall", "host", "rollback")
+			same(t, "rolled back", before, snap(t, s))
+		})
+	}
+}
+
+// TestObstacles puts one after the other in the way of an apply: nothing is
+// changed, or all is as it was, and the owner gets in. With all of them away,
+// the same apply works.
+func TestObstacles(t *testing.T) {
+	t.Parallel()
+	s, o := prepared(t, "")
+	for _, tt := range refusals {
+		tt.put(s)
+		before := snap(t, s)
+		if out, err := s.RunEnv([]string{"RINGWALL_POLICY=" + policyFile}, "ringwall", "host", "apply", "--yes"); err == nil || !strings.Contains(out, tt.want) {
+			t.Errorf("%s: %v\n%s", tt.name, err, out)
+		}
+		same(t, tt.name, before, snap(t, s))
+		tt.away(s)
+	}
+	for _, tt := range failures {
+		tt.put(s)
+		before := snap(t, s)
+		out, err := o.SSH("root", ringwall+"apply --yes 2>&1")
+		if err == nil || !strings.Contains(out, tt.want) || !strings.Contains(out, "everything is as it was") {
+			t.Errorf("%s: %v\n%s", tt.name, err, out)
+		}
+		same(t, tt.name, before, snap(t, s))
+		if err := o.GetsIn("root"); err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		tt.away(s)
+	}
+	apply(t, o)
+}

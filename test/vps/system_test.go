@@ -1,0 +1,196 @@
+package vps_test
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/host"
+	"github.com/ringwall/ringwall/test/vps"
+)
+
+// TestSystem applies once and looks at what a server is made of: settings of
+// the kernel, mounts, limits, banner. Each is then broken by hand, which status
+// must say.
+func TestSystem(t *testing.T) {
+	t.Parallel()
+	for _, suite := range []string{"bookworm", "trixie"} {
+		t.Run(suite, func(t *testing.T) {
+			t.Parallel()
+			s, o := bare(t, suite, "")
+			// systemd-nspawn closes all of /proc/sys; the network's part is the server's own.
+			s.Run("sh", "-c", "mkdir /run/p && mount -t proc proc /run/p && mount --bind /run/p/sys/net /proc/sys/net && umount /run/p")
+			site(s)
+			ownAPI(s)
+			before := s.Run("sysctl", "-n", "net.ipv4.conf.all.accept_redirects", "net.ipv4.conf.all.send_redirects")
+			onePathEach(t, s)
+			j := newJudges(t, s)
+			t.Log(apply(t, o))
+			if out := o.MustSSH("deploy", "sudo env "+ringwall+"plan"); !strings.Contains(out, "nothing to do") {
+				t.Fatalf("a second plan: %s", out)
+			}
+			after := inForce(t, s, o)
+			serves(t, s)
+			j.compare(after)
+			sabotage(t, s)
+			o.MustSSH("deploy", "sudo env "+ringwall+"rollback 2>&1")
+			if after := s.Run("sysctl", "-n", "net.ipv4.conf.all.accept_redirects", "net.ipv4.conf.all.send_redirects"); after != before {
+				t.Errorf("rolled back, the kernel has %q, and had %q", after, before)
+			}
+			if out := s.Run("findmnt", "-no", "OPTIONS", "/dev/shm"); strings.Contains(out, "noexec") {
+				t.Errorf("rolled back, /dev/shm has %s", out)
+			}
+			if out := s.Run("systemctl", "show", "--property=ActiveState,IPAddressDeny,NoNewPrivileges", "myapi.service"); strings.Contains(out, "::/0") || !strings.Contains(out, "ActiveState=active") || !strings.Contains(out, "NoNewPrivileges=no") {
+				t.Errorf("rolled back, myapi.service has %s", out)
+			}
+		})
+	}
+}
+
+// onePathEach: two controls that write one file would undo each other's work.
+func onePathEach(t *testing.T, s *vps.Server) {
+	out, err := s.RunEnv([]string{"RINGWALL_POLICY=" + policyFile}, "ringwall", "host", "plan", "--json")
+	if err != nil {
+		t.Fatalf("plan: %v\n%s", err, out)
+	}
+	var plan struct{ Changes []host.Change }
+	if err := json.Unmarshal([]byte(out), &plan); err != nil {
+		t.Fatal(err)
+	}
+	by := map[string]string{}
+	for _, c := range plan.Changes {
+		if c.File == nil {
+			continue
+		}
+		if other := by[c.File.Path]; other != "" && other != c.Control {
+			t.Errorf("%s is written by %s and %s", c.File.Path, other, c.Control)
+		}
+		by[c.File.Path] = c.Control
+	}
+	if len(by) < 10 {
+		t.Errorf("only %d files: is that the whole plan?", len(by))
+	}
+}
+
+// inForce looks by other means than Ringwall's own.
+func inForce(t *testing.T, s *vps.Server, o *vps.Owner) check.Report {
+	for name, want := range map[string]string{
+		"net.ipv4.conf.all.rp_filter": "1", "net.ipv4.conf.all.accept_redirects": "0", "net.ipv4.conf.all.send_redirects": "0",
+		"net.ipv6.conf.all.accept_redirects": "0", "net.ipv4.conf.default.log_martians": "1", "net.ipv4.tcp_syncookies": "1",
+	} {
+		if got := strings.TrimSpace(s.Run("sysctl", "-n", name)); got != want {
+			t.Errorf("%s is %s", name, got)
+		}
+	}
+	for _, dir := range []string{"/tmp", "/dev/shm"} {
+		if out, err := s.Try("sh", "-c", "cp /bin/true "+dir+"/run && "+dir+"/run"); err == nil {
+			t.Errorf("a program runs from %s: %s", dir, out)
+		}
+	}
+	if out, err := o.SSH("deploy", "bash -lc 'umask; ulimit -H -c'"); err != nil || strings.TrimSpace(out) != "0027\n0" {
+		t.Errorf("a login has %q, %v", out, err)
+	}
+	if out, err := s.Try("modprobe", "-v", "dccp"); err == nil || !strings.Contains(out, "/bin/false") {
+		t.Errorf("modprobe dccp: %v: %s", err, out)
+	}
+	args := append(o.Args("deploy"), "true")
+	args[slices.Index(args, "LogLevel=ERROR")] = "LogLevel=INFO" // at which ssh shows it
+	out, err := s.Outside(args...)
+	if err != nil || !strings.Contains(out, "private system") {
+		t.Errorf("the SSH server does not say that it is private: %v %s", err, out)
+	}
+	if out := s.Run("sh", "-c", ringwall+"status; true"); strings.Contains(out, "FAIL") {
+		t.Errorf("status:\n%s", out)
+	} else {
+		t.Log(out)
+	}
+	r := inside(t, s, policyFile)
+	for _, res := range r.Results {
+		// The base is as old as its last update, and no policy makes backups.
+		if res.Verdict == check.Fail && res.ID != "inside/updates" && res.ID != "inside/backups" || res.Verdict == check.Unknown {
+			t.Errorf("after an apply %s is %v: %s", res.ID, res.Verdict, res.Got)
+		}
+		t.Logf("%-8v %-24s %s", res.Verdict, res.ID, res.Got)
+	}
+	return r
+}
+
+func sabotage(t *testing.T, s *vps.Server) {
+	lines := map[string]string{
+		"host/sysctl":     "sysctl -w net.ipv4.conf.all.accept_redirects=1",
+		"host/mounts":     "mount -o remount,bind,nosuid,nodev,exec /dev/shm",
+		"host/idle-shell": "rm /etc/profile.d/ringwall-idle.sh",
+		"host/passwords":  "pam-auth-update --remove pwquality",
+		"host/umask":      "echo umask 022 >/etc/profile.d/zz.sh",
+		"host/core-dumps": "echo '* hard core unlimited' >/etc/security/limits.d/zz.conf",
+		"host/protocols":  "sed -i /sctp/d /etc/modprobe.d/ringwall.conf",
+		"host/service":    "systemctl stop ringwall.service",
+		"host/api":        "rm -r /etc/systemd/system/myapi.service.d && systemctl daemon-reload",
+		"host/banner":     "cp /etc/os-release /etc/issue.net",
+	}
+	for _, line := range lines {
+		s.Run("sh", "-c", line)
+	}
+	out := s.Run("sh", "-c", ringwall+"status; true")
+	for control, line := range lines {
+		if !failed(out, control) {
+			t.Errorf("after %q status does not say that %s fails:\n%s", line, control, out)
+		}
+	}
+}
+
+// failed reports whether a report says so of a control.
+func failed(report, control string) bool {
+	for line := range strings.Lines(report) {
+		if strings.Contains(line, "FAIL") && strings.Contains(line, control) {
+			return true
+		}
+	}
+	return false
+}
+
+// site gives the server a policy that can be served, with its secrets.
+func site(s *vps.Server) {
+	s.Run("sh", "-c", `mkdir -p /etc/ringwall/secrets /root/new && cd /root/new && ringwall init && cp secrets/identity_token_key /etc/ringwall/secrets/ && rm -r /root/new &&
+		openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /etc/ringwall/secrets/site_key -out /etc/ringwall/site.pem -days 2 -subj /CN=api.example.com -addext subjectAltName=DNS:api.example.com &&
+		chmod 644 /etc/ringwall/site.pem && chmod 600 /etc/ringwall/secrets/*`)
+	// As a root whose umask is 027 writes it.
+	s.Write(policyFile, s.Read(policyFile)+"edge:\n  tls: {cert: /etc/ringwall/site.pem, key: /run/credentials/ringwall.service/site_key}\n", 0o640)
+}
+
+// ownAPI is a service of the API's own, as its author wrote it.
+func ownAPI(s *vps.Server) {
+	s.Write("/etc/systemd/system/myapi.service", "[Service]\nExecStart=/usr/bin/perl -MIO::Socket::INET -e '$$s=IO::Socket::INET->new(LocalAddr=>\"127.0.0.1:8000\",Listen=>5,ReuseAddr=>1) or die; sleep'\n[Install]\nWantedBy=multi-user.target\n", 0o644)
+	s.Run("systemctl", "enable", "--now", "myapi.service")
+	s.Write(policyFile, s.Read(policyFile)+"host:\n  api: {unit: myapi.service}\n", 0o640)
+}
+
+// serves looks at the service from outside, through the firewall, and at what
+// its process may do.
+func serves(t *testing.T, s *vps.Server) {
+	ask := func() string {
+		out, _ := s.Outside("curl", "-sk", "--max-time", "20", "-o", "/dev/null", "-w", "%{http_code} %{content_type}", "--resolve", "api.example.com:443:"+s.Address.String(), "https://api.example.com/")
+		return out
+	}
+	if got := ask(); got != "401 application/problem+json" {
+		t.Errorf("the service answers %q", got)
+	}
+	s.Run("systemctl", "stop", "ringwall.service")
+	if got := ask(); got != "401 application/problem+json" { // its socket starts it
+		t.Errorf("stopped, and asked, the service answers %q", got)
+	}
+	if out, err := s.Try("systemd-analyze", "security", "--no-pager", "--threshold=15", "ringwall.service"); err != nil {
+		t.Errorf("systemd-analyze security: %v\n%s", err, out)
+	}
+	pid := strings.TrimSpace(s.Run("systemctl", "show", "--value", "--property=MainPID", "ringwall.service"))
+	status := s.Run("cat", "/proc/"+pid+"/status")
+	contains(t, "its process", status, "NoNewPrivs:\t1", "CapBnd:\t0000000000000000", "Seccomp:\t2")
+	if strings.Contains(status, "Uid:\t0") {
+		t.Error("the service runs as root")
+	}
+	if out, err := s.Try("ringwall", "policy", "reload"); err != nil {
+		t.Errorf("policy reload finds no server: %v %s", err, out)
+	}
+}
