@@ -15,11 +15,26 @@ need() { # need PACKAGE COMMAND...: any of the commands will do
 }
 need gcc gcc
 need libc6-dev gcc
+need libxml2-utils xmllint
 need curl curl
 need chromium chromium chromium-browser google-chrome
 need nodejs node
 need npm npm
 need wrk wrk
+need testssl.sh testssl testssl.sh
+need nginx nginx
+need nmap nmap
+need groff-base groff
+need iproute2 ip
+need slowhttptest slowhttptest
+need postgresql postgres initdb /usr/lib/postgresql/*/bin/postgres
+need debootstrap debootstrap
+need systemd-container systemd-nspawn
+need iproute2 ip
+need openssh-client ssh
+need nftables nft
+need hydra hydra
+need ssh-audit ssh-audit
 if [ ${#missing[@]} -eq 0 ]; then exit 0; fi
 
 as_root=()
