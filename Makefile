@@ -1,7 +1,7 @@
-# Verbs: run, test, quick, lint, bench. Everything else is the go command.
+# Verbs: run, man, test, quick, lint, bench. Everything else is the go command.
 GO ?= go
 
-.PHONY: run build test quick lint bench
+.PHONY: run build man test quick lint bench
 
 run: build                  ## https://localhost:8443 with the notes API behind it
 	exec bin/ringwall serve --dev
@@ -9,11 +9,15 @@ run: build                  ## https://localhost:8443 with the notes API behind 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ringwall ./cmd/ringwall
 
+man: build                  ## manual pages in bin/man
+	bin/ringwall man bin/man
+
 test:                       ## everything; with CI=true fuzzing and no skips too
 	test/packages.sh
 	$(GO) vet ./...
-	$(GO) test -race -shuffle=on -timeout 8m ./...
-	if [ "$$CI" = true ]; then test/fuzz.sh 30s; fi
+	GO="$(GO)" test/all.sh
+	$(GO) test -v -run TestEveryCheckIsSabotaged ./cmd/ringwall | sed -n 's/^ *check_proof_test.go:[0-9]*: //p'
+	if [ "$$CI" = true ]; then test/fuzz.sh 30s 10s; fi
 
 quick:                      ## the inner loop: no packages, no race detector, no processes
 	$(GO) vet ./...
