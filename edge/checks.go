@@ -16,16 +16,11 @@ func Checks(p *policy.Policy, c *probe.Client, now time.Time) []check.Check {
 	var out []check.Check
 	for _, ctl := range controls {
 		chk := check.Check{Meta: ctl.Meta, Inside: ctl.Inside}
-		if ctl.Verify != nil {
+		if ctl.Verify != nil && (ctl.Here == nil || ctl.Here(p, c)) {
+			chk.Inside = ""
 			chk.Verify = func(ctx context.Context) check.Finding {
 				own, _ := c.Fresh()
 				return ctl.Verify(ctx, p, own)
-			}
-		}
-		if ctl.Onsite != nil {
-			own, _ := c.Fresh()
-			if verify := ctl.Onsite(p, own); verify != nil {
-				chk.Inside, chk.Verify = "", verify
 			}
 		}
 		if w, ok := p.Waived(ctl.ID); ok {

@@ -30,13 +30,13 @@ type Control struct {
 	// and what must pass. It answers Unknown when it could not see.
 	Verify func(context.Context, *policy.Policy, *probe.Client) check.Finding
 
-	// Inside says how to see the control on the server, for the few that no
-	// answer can ever show. There is then no Verify.
-	Inside string
+	// Here reports whether Verify can be tried from where it is run: some need what
+	// root sees on the server itself. Nil: from anywhere.
+	Here func(*policy.Policy, *probe.Client) bool
 
-	// Onsite proves one of those few from the server itself, with what root sees
-	// there. It returns nil where it cannot. Nil: nothing can.
-	Onsite func(*policy.Policy, *probe.Client) func(context.Context) check.Finding
+	// Inside says how to see the control on the server, where no answer can show
+	// it: there is no Verify, or it is not Here.
+	Inside string
 }
 
 // Admit judges a peer that has connected. A connection that is not ok is closed

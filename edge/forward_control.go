@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"net/textproto"
 	"slices"
 	"strings"
 	"time"
@@ -33,13 +32,8 @@ var forwarded = Control{
 		Ref:   "RFC 7239, 8; RFC 9110, 7.6.1; CWE-348; blueprint E4, T8, checklist 3",
 	},
 	Inside: "run the check as root on the server, or have the API log its request headers, and ask: curl -H 'X-Real-IP: 192.0.2.1' -H 'X_Ringwall_User: root' -H 'Connection: X-Real-IP' https://SITE/: none of the three reaches it, and X-Forwarded-For is your address",
-	Onsite: func(p *policy.Policy, c *probe.Client) func(context.Context) check.Finding {
-		port, ok := upstreamHere(p, c)
-		if !ok {
-			return nil
-		}
-		return func(ctx context.Context) check.Finding { return verifyForwarded(ctx, p, c, port) }
-	},
+	Verify: verifyForwarded,
+	Here:   upstreamHere,
 }
 
 // Values that no client has: those of its own that reach the API are seen by them.
@@ -58,25 +52,29 @@ var forgeries = []string{
 }
 
 // verifyForwarded forges, and reads on the loopback interface what the API gets.
-func verifyForwarded(ctx context.Context, p *policy.Policy, c *probe.Client, port int) check.Finding {
+func verifyForwarded(ctx context.Context, p *policy.Policy, c *probe.Client) check.Finding {
+	port, _ := loopback.Port(p.Behind()[0])
 	tap, err := loopback.NewTap(port)
 	if err != nil {
 		return check.Unseen("%v", err)
 	}
 	defer tap.Close()
 	const fix = "put Ringwall's edge in front of the API; in another proxy set each of these headers, never append to what the client sent, and drop names with an underscore"
-	path, token, err := reachesAPI(ctx, p, c, tap)
+	path, token, plain, err := reachesAPI(ctx, p, c, tap)
 	if err != nil {
 		return check.Unseen("%v", err)
 	}
 	told := ""
 	for _, forged := range forgeries {
-		from, got, _, err := throughTo(ctx, c, tap, path, token, forged)
+		from, got, status, err := throughTo(ctx, c, tap, path, token, forged)
 		if err != nil {
 			return check.Unseen("GET %s: %v", path, err)
 		}
 		if peer, err := netip.ParseAddr(from); err != nil || slices.ContainsFunc(p.Edge.TrustedProxies, func(t netip.Prefix) bool { return t.Contains(peer.Unmap()) }) {
 			return check.Unseen("the policy believes what %s says of other addresses", from)
+		}
+		if got == nil && (status < 400 || status == plain) {
+			return check.Unseen("GET %s with forged headers was answered %d, and what the API got was not seen", path, status)
 		}
 		if got == nil {
 			continue // refused
@@ -125,31 +123,35 @@ func throughTo(ctx context.Context, c *probe.Client, tap *loopback.Tap, path, to
 
 // get is a request with more headers.
 func get(c *probe.Client, path, token, agent, headers string) string {
-	auth := ""
-	if token != "" {
-		auth = "Authorization: Bearer " + token + "\r\n"
-	}
-	return "GET " + path + " HTTP/1.1\r\nHost: " + c.Base().Host + "\r\nUser-Agent: " + agent + "\r\n" + auth + headers + "\r\n"
+	return "GET " + path + " HTTP/1.1\r\nHost: " + c.Base().Host + "\r\nUser-Agent: " + agent + "\r\n" + bearerLine(token) + headers + "\r\n"
 }
 
-// reachesAPI finds a path that the API itself answers, and for whom.
-func reachesAPI(ctx context.Context, p *policy.Policy, c *probe.Client, tap *loopback.Tap) (path, token string, err error) {
+// bearerLine is the header of a token, if there is one.
+func bearerLine(token string) string {
+	if token == "" {
+		return ""
+	}
+	return "Authorization: Bearer " + token + "\r\n"
+}
+
+// reachesAPI finds a path that the API itself answers, for whom, and how.
+func reachesAPI(ctx context.Context, p *policy.Policy, c *probe.Client, tap *loopback.Tap) (path, token string, status int, err error) {
 	for _, try := range append([]string{"/"}, bodyPaths(p)...) {
 		for i, role := range append([]string{""}, slices.Sorted(maps.Keys(p.Identity.Roles))...) {
 			token := c.Token(role)
 			if token == "" && i > 0 {
 				continue
 			}
-			_, got, _, err := throughTo(ctx, c, tap, try, token, "Connection: close\r\n")
+			_, got, status, err := throughTo(ctx, c, tap, try, token, "Connection: close\r\n")
 			if err != nil {
-				return "", "", fmt.Errorf("GET %s: %w", try, err)
+				return "", "", 0, fmt.Errorf("GET %s: %w", try, err)
 			}
 			if got != nil {
-				return try, token, nil
+				return try, token, status, nil
 			}
 		}
 	}
-	return "", "", errors.New("no request reached the API: give `ringwall check` a token, or look whether it is the policy's")
+	return "", "", 0, errors.New("no request reached the API: give `ringwall check` a token, or look whether it is the policy's")
 }
 
 // judgeTold looks for what the client forged in what the API got, and for what
@@ -167,24 +169,27 @@ func judgeTold(path, from string, got []byte, fix string) (check.Finding, bool) 
 			}
 		}
 	}
-	if told := r.Header[textproto.CanonicalMIMEHeaderKey("X-Forwarded-For")]; len(told) != 1 || told[0] != from {
+	if told := r.Header.Values("X-Forwarded-For"); len(told) != 1 || told[0] != from {
 		return check.Failed(fmt.Sprintf("GET %s came from %s, and the API was told %q", path, from, told), want, fix), false
 	}
 	return check.Finding{}, true
 }
 
-// upstreamHere is the port of the API where its proofs can be made: on this
-// machine, by root, with HTTP/1.1 over TCP.
-func upstreamHere(p *policy.Policy, c *probe.Client) (port int, ok bool) {
-	if up := p.Behind(); len(up) != 1 || !loopback.Local(c.Base().Hostname()) {
-		return 0, false
-	} else if port, ok = loopback.Port(up[0]); !ok {
-		return 0, false
+// upstreamHere reports whether what the API gets can be seen: on this machine, by
+// root, with HTTP/1.1 over TCP.
+func upstreamHere(p *policy.Policy, c *probe.Client) bool {
+	up := p.Behind()
+	if len(up) != 1 {
+		return false
+	}
+	port, ok := loopback.Port(up[0])
+	if !ok {
+		return false
 	}
 	tap, err := loopback.NewTap(port)
 	if err != nil {
-		return 0, false
+		return false
 	}
 	tap.Close()
-	return port, true
+	return loopback.Local(c.Base().Hostname()) // asks the DNS
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/ringwall/ringwall/check"
 	"github.com/ringwall/ringwall/check/probe"
@@ -22,11 +23,13 @@ var allConnections = Control{
 		Spends: true,
 	},
 	Inside: "a check would have to be the flood, and is one of at most 1,000 connections: on the server, with --intrusive and edge.max_connections in the policy. `ringwall policy show` has it, 0 being a third of the files of LimitNOFILE= in the unit; the log tells of each second in which one was refused (connection.refused)",
-	Onsite: func(p *policy.Policy, c *probe.Client) func(context.Context) check.Finding {
-		if _, fresh := c.Fresh(); !fresh || !c.Intrusive() || p.Edge.Connections < 1 || p.Edge.MaxConnections < 1 || p.Edge.MaxConnections > floodMost {
-			return nil
+	Verify: verifyMaxConnections,
+	Here: func(p *policy.Policy, c *probe.Client) bool {
+		if !c.Intrusive() || p.Edge.Connections < 1 || p.Edge.MaxConnections < 1 || p.Edge.MaxConnections > floodMost {
+			return false
 		}
-		return func(ctx context.Context) check.Finding { return verifyMaxConnections(ctx, p, c) }
+		_, fresh := c.Fresh()
+		return fresh
 	},
 }
 
@@ -34,31 +37,63 @@ var allConnections = Control{
 const floodMost = 1000
 
 // verifyMaxConnections opens connections from ever new addresses, each as many as
-// one may have, until one is refused.
+// one may have, until one is refused. That it was the total is seen by another
+// address, which must be refused as well, and let in once the others are gone.
 func verifyMaxConnections(ctx context.Context, p *policy.Policy, c *probe.Client) check.Finding {
 	most := p.Edge.MaxConnections
-	want := fmt.Sprintf("connection %d closed, whoever opens it", most+1)
+	const fix = "put Ringwall's edge in front of the API with edge.max_connections as it is in the policy, or bound them in the proxy (nginx: worker_connections)"
 	var open []net.Conn
-	defer func() {
+	release := func() {
 		for _, conn := range open {
 			conn.Close()
 		}
-	}()
-	for len(open) <= most {
+		open = nil
+	}
+	defer release()
+	another := func() error {
+		client, _ := c.Fresh()
+		conn, err := client.Dial(ctx)
+		if err == nil {
+			open = append(open, conn)
+		}
+		return err
+	}
+	full := error(nil)
+	for full == nil && len(open) <= most {
 		client, _ := c.Fresh()
 		for range min(p.Edge.Connections, most+1-len(open)) {
 			conn, err := client.Dial(ctx)
-			switch {
-			case errors.Is(err, probe.ErrNoRequests), err != nil && ctx.Err() != nil:
-				return check.Unseen("%d connections were opened, then %v: --max-requests %d lets the check open them all", len(open), err, most+int(c.Sent())+100)
-			case err != nil && len(open) == 0:
-				return check.Unseen("no connection: %v", err)
-			case err != nil:
-				return check.Passed("%d connections from %d addresses at once, and the next was closed", len(open), (len(open)-1)/p.Edge.Connections+1)
+			if err != nil {
+				full = err
+				break
 			}
 			open = append(open, conn)
 		}
 	}
-	return check.Failed(fmt.Sprintf("%d connections at once were all taken", len(open)), want,
-		"put Ringwall's edge in front of the API with edge.max_connections as it is in the policy, or bound them in the proxy (nginx: worker_connections)")
+	held := len(open)
+	addresses := (held-1)/p.Edge.Connections + 1
+	if full != nil && held > 0 && another() == nil {
+		return check.Unseen("after %d connections one was closed (%v), and one from another address was not: something else than the total bounds them", held, full)
+	}
+	switch {
+	case full == nil:
+		return check.Failed(fmt.Sprintf("%d connections at once were all taken", held), fmt.Sprintf("connection %d closed, whoever opens it", most+1), fix)
+	case errors.Is(full, probe.ErrNoRequests):
+		return check.Unseen("%d connections were opened, then %v: --max-requests %d lets the check open them all", held, full, most+int(c.Sent())+100)
+	case ctx.Err() != nil:
+		return check.Unseen("%d connections were opened, then %v", held, ctx.Err())
+	case held == 0:
+		return check.Unseen("no connection: %v", full)
+	}
+	release()
+	for end := time.Now().Add(3 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		err := another()
+		if err == nil {
+			break
+		}
+		if time.Now().After(end) || ctx.Err() != nil {
+			return check.Unseen("after %d connections none was taken any more, nor when these were closed again (%v): is the server well?", held, err)
+		}
+	}
+	return check.Passed("%d connections from %d addresses at once; the next was closed, and taken when they had gone", held, addresses)
 }

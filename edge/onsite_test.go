@@ -174,6 +174,15 @@ func TestVerifyUpstreamTimeouts(t *testing.T) {
 	s.wants(t, s.intruder(t, "https://localhost:1"), "edge/upstream-timeouts", check.Unknown)
 }
 
+// A bound on each address closes connections too, and is not the one looked for.
+func TestVerifyMaxConnectionsIsNotFooled(t *testing.T) {
+	s := newEdgeSite(t)
+	s.policy.Edge.Connections, s.policy.Edge.MaxConnections = 5, 80
+	address, _ := s.start(t)
+	s.policy.Edge.Connections = 20
+	s.wants(t, s.intruder(t, address), "edge/max-connections", check.Unknown, "after 5 connections one was closed", "from another address was not")
+}
+
 func TestVerifyMaxConnections(t *testing.T) {
 	s := newEdgeSite(t)
 	s.policy.Edge.MaxConnections = 50

@@ -99,10 +99,6 @@ func waitForBody(ctx context.Context, c *probe.Client, path string, most time.Du
 
 // halfBody is a request whose body ends early.
 func halfBody(c *probe.Client, path string) string {
-	auth := ""
-	if t := c.Token(""); t != "" {
-		auth = "Authorization: Bearer " + t + "\r\n"
-	}
-	return "POST " + path + " HTTP/1.1\r\nHost: " + c.Base().Host + "\r\nUser-Agent: ringwall-check\r\n" + auth +
+	return "POST " + path + " HTTP/1.1\r\nHost: " + c.Base().Host + "\r\nUser-Agent: ringwall-check\r\n" + bearerLine(c.Token("")) +
 		"Content-Type: application/json\r\nContent-Length: 20\r\n\r\n{\"title\":"
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -28,13 +29,8 @@ var upstreamTimeouts = Control{
 		Waits: true,
 	},
 	Inside: "check --intrusive as root on the server, or stop the API for a moment (kill -STOP PID) and ask for one of its pages: 504 after edge.timeouts.read, or 503 after app.timeout where that is shorter; then kill -CONT PID",
-	Onsite: func(p *policy.Policy, c *probe.Client) func(context.Context) check.Finding {
-		port, ok := upstreamHere(p, c)
-		if !ok || !c.Intrusive() {
-			return nil
-		}
-		return func(ctx context.Context) check.Finding { return verifyUpstreamTimeouts(ctx, p, c, port) }
-	},
+	Verify: verifyUpstreamTimeouts,
+	Here:   func(p *policy.Policy, c *probe.Client) bool { return c.Intrusive() && upstreamHere(p, c) },
 }
 
 // longestStop is how long a proof keeps an API from answering at most.
@@ -42,7 +38,8 @@ const longestStop = 40 * time.Second
 
 // verifyUpstreamTimeouts stops the API, asks for one of its pages, and has it go
 // on as soon as that is answered.
-func verifyUpstreamTimeouts(ctx context.Context, p *policy.Policy, c *probe.Client, port int) check.Finding {
+func verifyUpstreamTimeouts(ctx context.Context, p *policy.Policy, c *probe.Client) check.Finding {
+	port, _ := loopback.Port(p.Behind()[0])
 	limit := p.Edge.Timeouts.Read
 	most := limit + limit/4 + time.Second
 	if most > longestStop {
@@ -52,7 +49,7 @@ func verifyUpstreamTimeouts(ctx context.Context, p *policy.Policy, c *probe.Clie
 	if err != nil {
 		return check.Unseen("%v", err)
 	}
-	path, token, err := reachesAPI(ctx, p, c, tap)
+	path, token, _, err := reachesAPI(ctx, p, c, tap)
 	tap.Close()
 	if err != nil {
 		return check.Unseen("%v", err)
@@ -64,7 +61,9 @@ func verifyUpstreamTimeouts(ctx context.Context, p *policy.Policy, c *probe.Clie
 	if slices.Contains(api, os.Getpid()) {
 		return check.Unseen("the API is the program that checks")
 	}
-	if front, err := loopback.Holders(portOf(c)); err == nil && slices.ContainsFunc(front, func(pid int) bool { return slices.Contains(api, pid) }) {
+	_, own, _ := net.SplitHostPort(c.Host())
+	at, _ := strconv.Atoi(own)
+	if front, err := loopback.Holders(at); err == nil && slices.ContainsFunc(front, func(pid int) bool { return slices.Contains(api, pid) }) {
 		return check.Unseen("one process is both the edge and the API")
 	}
 	conn, err := c.Dial(ctx)
@@ -100,14 +99,4 @@ func verifyUpstreamTimeouts(ctx context.Context, p *policy.Policy, c *probe.Clie
 		return check.Unseen("%s was answered %d after %v: was it the API's answer?", what, res.StatusCode, took)
 	}
 	return check.Passed("%s was answered %d after %v", what, res.StatusCode, took)
-}
-
-// portOf is where the target listens.
-func portOf(c *probe.Client) int {
-	port := c.Base().Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[c.Base().Scheme]
-	}
-	n, _ := strconv.Atoi(port)
-	return n
 }

@@ -2,7 +2,6 @@ package inside
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
 	"net"
 	"os"
@@ -12,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/check/loopback"
 )
 
 // listeners lists what listens on more than loopback, and holds it against the
@@ -90,9 +90,8 @@ func (l listener) String() string {
 
 // listening reads the kernel's own list of TCP sockets.
 func (m *Machine) listening() ([]listener, error) {
-	programs := m.programs()
+	owners := loopback.Owners(m.Root)
 	var out []listener
-	seen := 0
 	for _, name := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
 		b, err := os.ReadFile(m.path(name))
 		if os.IsNotExist(err) && strings.HasSuffix(name, "6") {
@@ -102,61 +101,25 @@ func (m *Machine) listening() ([]listener, error) {
 			return nil, err
 		}
 		m.note(check.File(name, string(b)))
-		for _, line := range lines(b)[1:] {
-			f := strings.Fields(string(line))
-			if len(f) < 10 || f[3] != "0A" { // TCP_LISTEN
+		sockets, err := loopback.Listening(b)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		for _, sock := range sockets {
+			if sock.IP.IsLoopback() || slices.ContainsFunc(out, func(o listener) bool { return o.port == sock.Port && o.ip.Equal(sock.IP) }) {
 				continue
 			}
-			seen++
-			address, port, _ := strings.Cut(f[1], ":")
-			ip := kernelIP(address)
-			n, err := strconv.ParseUint(port, 16, 16)
-			if ip == nil || err != nil {
-				return nil, fmt.Errorf("%s: what is %.40q?", name, f[1])
+			l := listener{ip: sock.IP, port: sock.Port}
+			for _, pid := range owners[sock.Inode] { // the last: the first may be systemd, which holds it for others
+				if comm, err := os.ReadFile(m.path(fmt.Sprintf("/proc/%d/comm", pid))); err == nil {
+					l.program, l.pid = strings.TrimSpace(string(comm)), strconv.Itoa(pid)
+				}
 			}
-			if ip.IsLoopback() {
-				continue
-			}
-			l := listener{ip, int(n), programs[f[9]].name, programs[f[9]].pid}
-			if !slices.ContainsFunc(out, func(o listener) bool { return o.port == l.port && o.ip.Equal(l.ip) }) {
-				out = append(out, l)
-			}
+			out = append(out, l)
 		}
 	}
 	slices.SortFunc(out, func(a, b listener) int { return a.port - b.port })
 	return out, nil
-}
-
-// kernelIP reads an address as the kernel writes it: words in the machine's order.
-func kernelIP(s string) net.IP {
-	b, err := hex.DecodeString(s)
-	if err != nil || len(b) != 4 && len(b) != 16 {
-		return nil
-	}
-	for i := 0; i < len(b); i += 4 {
-		slices.Reverse(b[i : i+4])
-	}
-	return net.IP(b)
-}
-
-type program struct{ name, pid string }
-
-// programs are those that hold sockets, by inode. Those of other users only root
-// sees.
-func (m *Machine) programs() map[string]program {
-	out := map[string]program{}
-	for _, fd := range m.glob("/proc/[0-9]*/fd/*") {
-		to, err := os.Readlink(m.path(fd))
-		if err != nil || !strings.HasPrefix(to, "socket:[") {
-			continue
-		}
-		pid := strings.Split(fd, "/")[2]
-		b, err := os.ReadFile(m.path("/proc/" + pid + "/comm"))
-		if err == nil {
-			out[strings.TrimSuffix(strings.TrimPrefix(to, "socket:["), "]")] = program{strings.TrimSpace(string(b)), pid}
-		}
-	}
-	return out
 }
 
 var ufwRule = regexp.MustCompile(`(?m)^(\d+)(?::(\d+))?(?:,([\d,:]+))?(?:/tcp)?(?: \(v6\))?\s+(?:ALLOW|LIMIT)(?: IN)?\s`)

@@ -10,9 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
-
 	"syscall"
+	"time"
 )
 
 // A Tap copies what passes on the loopback interface to one TCP port.
@@ -69,33 +68,30 @@ func (t *Tap) Request(ctx context.Context, mark string) ([]byte, error) {
 // Holders are the processes that listen on a TCP port of loopback or of every
 // address; not the first of all, which holds sockets for others.
 func Holders(port int) (pids []int, err error) {
-	var inodes []string
+	inodes := map[string]bool{}
 	for _, name := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
 		b, err := os.ReadFile(name)
 		if err != nil {
-			continue
+			continue // no IPv6
 		}
-		for line := range strings.Lines(string(b)) {
-			f := strings.Fields(line)
-			if len(f) > 9 && f[3] == "0A" && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)) { // TCP_LISTEN
-				inodes = append(inodes, "socket:["+f[9]+"]")
+		sockets, err := Listening(b)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		for _, s := range sockets {
+			if s.Port == port {
+				inodes[s.Inode] = true
 			}
 		}
 	}
 	if len(inodes) == 0 {
 		return nil, fmt.Errorf("nothing listens on port %d", port)
 	}
-	files, err := filepath.Glob("/proc/[0-9]*/fd/*")
-	if err != nil {
-		return nil, err
-	}
-	for _, fd := range files {
-		to, err := os.Readlink(fd)
-		if err != nil || !slices.Contains(inodes, to) {
-			continue
-		}
-		if pid, err := strconv.Atoi(strings.Split(fd, "/")[2]); err == nil && pid != 1 && !slices.Contains(pids, pid) {
-			pids = append(pids, pid)
+	for inode, holders := range Owners("/") {
+		for _, pid := range holders {
+			if inodes[inode] && pid != 1 && !slices.Contains(pids, pid) {
+				pids = append(pids, pid)
+			}
 		}
 	}
 	if len(pids) == 0 {

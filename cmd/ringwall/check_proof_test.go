@@ -58,8 +58,8 @@ func TestEveryCheckIsSabotaged(t *testing.T) {
 		unprovable[c.ID] = c.Verify == nil
 	}
 	for _, c := range edge.Controls() {
-		onsite[c.ID] = c.Onsite != nil
-		unprovable[c.ID] = c.Verify == nil && !onsite[c.ID]
+		onsite[c.ID] = c.Here != nil
+		unprovable[c.ID] = c.Verify == nil
 	}
 	for _, c := range identity.Controls() {
 		unprovable[c.ID] = c.Verify == nil

@@ -30,7 +30,7 @@ var mayImport = map[string][]string{
 	"bearer":         {},
 	"check":          {},
 	"check/probe":    {},
-	"check/inside":   {"check"},
+	"check/inside":   {"check", "check/loopback"},
 	"check/loopback": {},
 	"check/outside":  {"check", "check/probe"},
 	"check/report":   {"check"},
