@@ -68,7 +68,10 @@ func securityServices(t *testing.T, suite string) {
 	if out, err := s.Try("systemctl", "start", "ringwall.service"); err != nil {
 		t.Fatal(out, s.Run("journalctl", "-u", "ringwall", "-n", "20", "-o", "cat", "--no-pager"))
 	}
-	g.pass("host/fail2ban", "host/bans", "host/containers", "host/updates", "host/logs")
+	g.pass("host/fail2ban", "host/bans", "host/updates", "host/logs")
+	if text := g.status(); !regexp.MustCompile(`(?m)^LOOK +host/containers:`).MatchString(text) {
+		t.Errorf("without an engine host/containers says more than it knows:\n%s", text)
+	}
 	g.open()
 
 	g.guessOverSSH()
@@ -562,6 +565,21 @@ func (g *guarded) publish() {
 	if g.reaches(g.neighbour, 5432) {
 		g.t.Error("after a reload of ufw the published port is reached")
 	}
+	// A hand's rule in the engine's chain opens nothing; one before our drop does.
+	g.Run("iptables", "-I", "DOCKER-USER", "-j", "ACCEPT")
+	if g.reaches(g.neighbour, 5432) {
+		g.t.Error("a rule in DOCKER-USER opens the published port")
+	}
+	g.pass("host/containers")
+	g.Run("nft", "insert", "rule", "inet", "ringwall_published", "forward", "ct", "original", "proto-dst", "5432", "accept")
+	if !g.reaches(g.neighbour, 5432) {
+		g.t.Error("a rule before the drop opens nothing: what is it that is judged?")
+	}
+	g.fail("host/containers", "stands before the drop")
+	g.Run("systemctl", "reload", "ringwall-published.service")
+	if g.reaches(g.neighbour, 5432) {
+		g.t.Error("a reload leaves a hand's rule in force")
+	}
 	g.pass("host/containers")
 	g.Run("systemctl", "stop", "ringwall-published.service")
 	g.fail("host/containers", "published past ufw")
@@ -579,7 +597,10 @@ func (g *guarded) restart() {
 		_, err := g.Try("systemctl", "is-active", "fail2ban", "ringwall-bans", "ringwall", "ringwall-published")
 		return err == nil
 	})
-	g.pass("host/fail2ban", "host/bans", "host/containers", "host/updates", "host/logs")
+	g.pass("host/fail2ban", "host/bans", "host/updates", "host/logs")
+	if !strings.Contains(g.ruleset(), "table inet ringwall_published {") { // what an engine published is not there yet
+		g.t.Error("after a restart what an engine will publish is open")
+	}
 	if out := g.Run("journalctl", "--list-boots", "--no-pager"); !strings.Contains(out, "-1 ") {
 		g.t.Errorf("the journal has only this start: %s", out)
 	}
