@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -184,14 +185,15 @@ func verifyDeployUser(p *policy.Policy, f *Facts) check.Finding {
 	if err != nil {
 		return check.Failed(err.Error(), want, fix)
 	}
-	may, err := f.ask(askSudo, name)
+	said, err := f.ask(askSudo, name)
+	may, asked := sudo(said)
 	switch {
 	case err != nil:
 		return check.Unseen("%v", err)
-	case !strings.Contains(may, "NOPASSWD: ALL") && !strings.Contains(may, ") ALL"):
-		return check.Failed("sudo -l says that "+name+" may not do everything", want, fix)
+	case !may:
+		return check.Failed("sudo -l says that "+name+" may not do everything as root", want, fix)
 	}
-	if !strings.Contains(may, "NOPASSWD: ALL") {
+	if asked {
 		locked, err := f.PasswordLocked(name)
 		switch {
 		case err != nil:
@@ -208,4 +210,20 @@ func verifyDeployUser(p *policy.Policy, f *Facts) check.Finding {
 		return check.Failed("root's password lets in", want, fix)
 	}
 	return check.Passed("%s has uid %d, %d key(s) and sudo; root's password is locked", name, who.UID, len(found))
+}
+
+// sudoRule is a line of sudo -l for every command: as whom, and what is said of it.
+var sudoRule = regexp.MustCompile(`(?m)^\s+\(([^):]*)(?::[^)]*)?\) ((?:[A-Z_]+: )*)ALL$`)
+
+// sudo reads from sudo -l whether an account may do everything as root, and whether
+// it is asked for a password then. Of several rules the last one counts, sudoers(5).
+func sudo(said string) (may, asked bool) {
+	for _, m := range sudoRule.FindAllStringSubmatch(said, -1) {
+		as := strings.Split(strings.ReplaceAll(m[1], " ", ""), ",")
+		root := slices.Contains(as, "ALL") || slices.Contains(as, "root") || slices.Contains(as, "#0")
+		if root && !slices.Contains(as, "!root") && !slices.Contains(as, "!#0") {
+			may, asked = true, !strings.Contains(m[2], "NOPASSWD: ")
+		}
+	}
+	return may, asked
 }
