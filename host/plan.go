@@ -39,6 +39,16 @@ func Plan(p *policy.Policy, f *Facts, now time.Time) ([]Change, error) {
 		}
 	}
 	all := slices.Concat(early, late)
+	errs = append(errs, contested(all))
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// contested is an error when two controls write one file.
+func contested(all []Change) error {
+	var errs []error
 	writer := map[string]string{}
 	for _, c := range all {
 		if c.File == nil {
@@ -49,10 +59,7 @@ func Plan(p *policy.Policy, f *Facts, now time.Time) ([]Change, error) {
 		}
 		writer[c.File.Path] = c.Control
 	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
-	return all, nil
+	return errors.Join(errs...)
 }
 
 // Verify judges one control, by its ID, on facts that are read anew.
