@@ -122,7 +122,7 @@ func (c *corsRules) middleware(next Handler) Handler {
 		// origin what it keeps for another (Fetch, 3.3.5).
 		x.Answer.Vary("Origin")
 		asked := x.R.Header["Access-Control-Request-Method"]
-		preflight := x.R.Method == http.MethodOptions && len(asked) > 0 && len(x.R.Header["Origin"]) > 0
+		preflight := x.R.Method == http.MethodOptions && len(asked) > 0 && len(x.origin) > 0
 		if preflight {
 			x.Answer.Vary("Access-Control-Request-Method")
 			x.Answer.Vary("Access-Control-Request-Headers")
@@ -133,7 +133,7 @@ func (c *corsRules) middleware(next Handler) Handler {
 			next(x)
 			return
 		case senderListed:
-			allow = c.origins[x.R.Header["Origin"][0]]
+			allow = c.origins[x.origin[0]]
 		case senderForeign:
 			c.refuse(x, "This web origin is not allowed to call this site.", "origin")
 			return
@@ -168,11 +168,11 @@ func (c *corsRules) middleware(next Handler) Handler {
 // helped: browsers take no refusal of one. The caller has claimed the answer.
 func (c *corsRules) readable(x *Exchange) {
 	a := &x.Answer
-	if len(x.R.Header["Origin"]) == 0 || x.method == http.MethodOptions || a.has("Access-Control-Allow-Origin") ||
+	if len(x.origin) == 0 || x.method == http.MethodOptions || a.has("Access-Control-Allow-Origin") ||
 		senderOf(x, c.site, c.origins) != senderListed {
 		return
 	}
-	a.set("Access-Control-Allow-Origin", c.origins[x.R.Header["Origin"][0]])
+	a.set("Access-Control-Allow-Origin", c.origins[x.origin[0]])
 	a.set("Access-Control-Allow-Credentials", c.credentials)
 	a.set("Access-Control-Expose-Headers", c.expose)
 	if !slices.Contains(a.vary, "Origin") {
@@ -183,7 +183,7 @@ func (c *corsRules) readable(x *Exchange) {
 func (c *corsRules) refuse(x *Exchange, detail, what string) {
 	x.Deny(Denied{
 		Control: "app/cors", Kind: audit.OriginRefused, Status: http.StatusForbidden, Detail: detail,
-		Err: fmt.Errorf("the %s is not on the list, origin %.200q", what, x.R.Header["Origin"]),
+		Err: fmt.Errorf("the %s is not on the list, origin %.200q", what, x.origin),
 	})
 }
 

@@ -64,7 +64,7 @@ func (c *corsRules) checkCrossSite(x *Exchange) error {
 		return nil
 	}
 	sender := senderOf(x, c.site, c.origins)
-	switch fetched := x.R.Header["Sec-Fetch-Site"]; {
+	switch fetched := x.fetched; {
 	case sender == senderListed && c.credentials != nil:
 		// Trusted with the visitor's credentials, as app.cors.credentials says.
 		return nil

@@ -26,6 +26,13 @@ type Exchange struct {
 	Caller *Caller    // by app/authentication; nil: nobody signed in
 	Answer Answer     // the response writer at the bottom
 
+	// What the request said, as it came in: app/timeout answers in a goroutine of
+	// its own, while the handler may write to R.Header.
+	host    string   // Host
+	origin  []string // Origin
+	fetched []string // Sec-Fetch-Site
+	bears   bool     // it had an Authorization
+
 	ring     *Ring
 	start    time.Time
 	took     time.Duration // set when the exchange is over
@@ -109,12 +116,12 @@ func (x *Exchange) Event(kind audit.Kind, outcome audit.Outcome, control string,
 // WebSocket's handshake. Who is no browser can write them too: nothing may be
 // allowed because of them.
 func (x *Exchange) elsewhere() bool {
-	for _, v := range x.R.Header["Sec-Fetch-Site"] {
+	for _, v := range x.fetched {
 		if v == "cross-site" || v == "same-site" {
 			return true
 		}
 	}
-	for _, v := range x.R.Header["Origin"] {
+	for _, v := range x.origin {
 		if o, ok := parseOrigin(v); !ok || !o.ours(x, x.ring.site) {
 			return true
 		}

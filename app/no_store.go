@@ -25,7 +25,7 @@ var noStore = Control{
 		if x.Answer.replaced {
 			return // the ring's own answer: it says no-store by itself
 		}
-		if x.Caller == nil && len(h["Set-Cookie"]) == 0 && len(x.R.Header["Authorization"]) == 0 && (x.classes == 0 || !x.inClass("auth")) {
+		if x.Caller == nil && len(h["Set-Cookie"]) == 0 && !x.bears && (x.classes == 0 || !x.inClass("auth")) {
 			return
 		}
 		h["Cache-Control"] = noStoreValue

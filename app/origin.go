@@ -125,7 +125,7 @@ func (o origin) ours(x *Exchange, site string) bool {
 	if o.scheme != scheme {
 		return false // http://site is another origin than https://site
 	}
-	host, port := x.R.Host, ""
+	host, port := x.host, ""
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
 		host, port = host[:i], host[i+1:]
 	}
@@ -150,7 +150,7 @@ const (
 // it: a page under Referrer-Policy no-referrer posts its forms so (Fetch,
 // "append a request Origin header").
 func senderOf(x *Exchange, site string, listed map[string][]string) sender {
-	values := x.R.Header["Origin"]
+	values := x.origin
 	switch {
 	case len(values) == 0:
 		return senderUnsaid
@@ -161,7 +161,7 @@ func senderOf(x *Exchange, site string, listed map[string][]string) sender {
 		return senderListed
 	}
 	if values[0] == "null" {
-		if said := x.R.Header["Sec-Fetch-Site"]; len(said) == 1 && said[0] == "same-origin" {
+		if said := x.fetched; len(said) == 1 && said[0] == "same-origin" {
 			return senderOurs
 		}
 		return senderForeign

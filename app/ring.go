@@ -219,6 +219,7 @@ func build(p *policy.Policy, next http.Handler, deps Deps, controls []Control) (
 
 func (r *Ring) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	x := &Exchange{ring: r, start: r.deps.Now(), method: req.Method}
+	x.host, x.origin, x.fetched, x.bears = req.Host, req.Header["Origin"], req.Header["Sec-Fetch-Site"], len(req.Header["Authorization"]) > 0
 	x.ctx.Context, x.ctx.x = req.Context(), x
 	x.R = req.WithContext(&x.ctx)
 	if req.ContentLength == 0 {

@@ -228,6 +228,31 @@ func TestTimeoutHostileHandler(t *testing.T) {
 	}
 }
 
+// A handler may write to its request's header while the timeout answers: two
+// goroutines in one map would end the process.
+func TestTimeoutOfAHandlerThatWritesToItsRequest(t *testing.T) {
+	p := answerPolicy()
+	p.App.Timeout = timeoutShort
+	p.App.CORS.Origins = []string{"https://shop.example.com"}
+	s := answerStart(t, p, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			r.Header.Del("Authorization")
+			r.Header.Set("Origin", "https://other.example.com")
+			r.Host = "elsewhere"
+		}
+	}), app.Deps{}, false)
+	for _, origin := range []string{"https://shop.example.com", ""} {
+		var kv []string
+		if origin != "" {
+			kv = []string{"Origin", origin, "Sec-Fetch-Site", "cross-site"}
+		}
+		res, _, err := s.do(t, "GET", "/slow", nil, kv...)
+		if err != nil || res.StatusCode != 503 || res.Header.Get("Access-Control-Allow-Origin") != origin {
+			t.Errorf("%v, %v", res, err)
+		}
+	}
+}
+
 // Handlers that end at the very moment of the timeout: one of the two answers,
 // whole, and nobody writes after the handler has returned.
 func TestTimeoutRace(t *testing.T) {

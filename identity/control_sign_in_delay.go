@@ -23,8 +23,10 @@ var signInDelay = Control{
 		Spends: true,
 	},
 	Verify: func(ctx context.Context, _ *policy.Policy, c *probe.Client) check.Finding {
-		const path, most, fix = "/api/auth/login", 8, "serve accounts with Ringwall, or delay after failures"
+		const path, most, fix = "/api/auth/login", 10, "serve accounts with Ringwall, or delay after failures"
 		target, wrong := unknownAddress(), rand.Text()
+		// The delay doubles with each failure: that of the last is longer than any
+		// server takes to look at a password.
 		for n := 1; n <= most; n++ {
 			res, err := probePost(ctx, c, path, "", map[string]string{"email": target, "password": wrong})
 			if err != nil {

@@ -20,9 +20,16 @@ func cmdSignIn(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	body, err := os.ReadFile(ts.MkAbs("state/accounts/" + args[0] + ".json"))
 	ts.Check(err)
-	res, err := client(ts).Post(ts.Getenv("URL")+"/api/auth/login", "application/json", bytes.NewReader(body))
-	ts.Check(err)
-	defer res.Body.Close()
+	var res *http.Response
+	for range 5 { // a machine that is busy says so
+		res, err = client(ts).Post(ts.Getenv("URL")+"/api/auth/login", "application/json", bytes.NewReader(body))
+		ts.Check(err)
+		defer res.Body.Close()
+		if res.StatusCode != http.StatusServiceUnavailable {
+			break
+		}
+		time.Sleep(time.Second)
+	}
 	var got struct {
 		Token string `json:"access_token"`
 	}
