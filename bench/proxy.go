@@ -20,7 +20,6 @@ import (
 
 	"github.com/ringwall/ringwall"
 	"github.com/ringwall/ringwall/audit"
-	"github.com/ringwall/ringwall/policy"
 )
 
 // proxies are the subjects in front of one upstream on loopback: nginx with the
@@ -279,18 +278,10 @@ func serveProxy(logFile, kind, upstream string) error {
 		if err != nil {
 			return err
 		}
-		p, err := policy.Parse(filepath.Join(dir, "bench.yaml"), []byte(`site: 127.0.0.1
-upstream: `+upstream+`
-edge:
-  listen: `+listen+`
-  redirect: "127.0.0.1:0"
-  tls: {cert: site.pem, key: site.key}
-  rate: {requests: 1000000, per: 1s, burst: 100000}
-  connections: 10000
-app:
+		p, err := rules(dir, "site: 127.0.0.1\nupstream: "+upstream+"\n", listen, `app:
   limits: {global: {requests: 1000000, per: 1s}, auth: {requests: 20, per: 15m, paths: [/api/auth/]}}
   routes: [{path: /, allow: [anyone]}]
-`), policy.LoadOptions{Dev: true, Environ: []string{}})
+`)
 		if err != nil {
 			return err
 		}

@@ -24,16 +24,7 @@ func ring(next http.Handler, listen, logFile string) (*ringwall.Server, string, 
 		return nil, "", err
 	}
 	log := slog.New(audit.NewHandler(audit.NewBuffer(out, os.Stderr), slog.LevelInfo))
-	p, err := policy.Parse(filepath.Join(filepath.Dir(logFile), "bench.yaml"), []byte(`site: localhost
-edge:
-  listen: `+listen+`
-  redirect: "127.0.0.1:0"
-  tls: {cert: site.pem, key: site.key}
-  rate: {requests: 1000000, per: 1s, burst: 100000}
-  connections: 10000
-app:
-  limits: {global: {requests: 1000000, per: 1s}}
-`), policy.LoadOptions{Environ: []string{}, Dev: true})
+	p, err := rules(filepath.Dir(logFile), "site: localhost\n", listen, "app:\n  limits: {global: {requests: 1000000, per: 1s}}\n")
 	if err != nil {
 		return nil, "", err
 	}
@@ -58,4 +49,16 @@ app:
 		return nil, "", err
 	}
 	return s, token, nil
+}
+
+// rules is a policy whose edge has a certificate of dir and no limit that the
+// load reaches.
+func rules(dir, site, listen, app string) (*policy.Policy, error) {
+	return policy.Parse(filepath.Join(dir, "bench.yaml"), []byte(site+`edge:
+  listen: `+listen+`
+  redirect: "127.0.0.1:0"
+  tls: {cert: site.pem, key: site.key}
+  rate: {requests: 1000000, per: 1s, burst: 100000}
+  connections: 10000
+`+app), policy.LoadOptions{Environ: []string{}, Dev: true})
 }
