@@ -484,6 +484,67 @@ func TestEveryCheckFindsItsFault(t *testing.T) {
 	}
 }
 
+// TestAnOpenPortIsNotHidden: a budget that ends in the middle does not make a port
+// that was found open unknown.
+func TestAnOpenPortIsNotHidden(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	}()
+	open := l.Addr().(*net.TCPAddr).Port
+	shut := closedPort(t)
+	at := func(last ...byte) (all []net.IP) {
+		for _, b := range last {
+			all = append(all, net.IPv4(127, 0, 0, b))
+		}
+		return all
+	}
+	for name, tt := range map[string]struct {
+		port   int
+		at     []net.IP
+		budget int
+		want   check.Verdict
+		said   []string
+	}{
+		"found, then spent":    {open, at(1, 2), 1, check.Fail, []string{"open: 127.0.0.1:" + strconv.Itoa(open), "not tried", "1 of 1 ports of 127.0.0.2"}},
+		"found, then no way":   {open, append(at(1), net.IPv4bcast), 9, check.Fail, []string{"open: 127.0.0.1:" + strconv.Itoa(open), "no way to 255.255.255.255"}},
+		"spent before it":      {shut, at(1, 2), 1, check.Unknown, []string{"not tried", "1 of 1 ports of 127.0.0.2", "--max-requests"}},
+		"enough, and all shut": {shut, at(1, 2), 2, check.Pass, []string{"closed at 2 addresses"}},
+	} {
+		c, err := probe.New("https://localhost", probe.Options{MaxRequests: tt.budget})
+		if err != nil {
+			t.Fatal(err)
+		}
+		target := outside.NewTarget(c)
+		target.Ports = []int{tt.port}
+		target.Lookup = func(context.Context, string) ([]net.IP, error) { return tt.at, nil }
+		for _, ch := range outside.Checks() {
+			if ch.ID != "outside/ports" {
+				continue
+			}
+			f := find(t, ch, target)
+			if f.Verdict != tt.want {
+				t.Errorf("%s: %v %q, want %v", name, f.Verdict, f.Got, tt.want)
+			}
+			for _, words := range tt.said {
+				if !strings.Contains(f.Got, words) {
+					t.Errorf("%s: %q does not say %q", name, f.Got, words)
+				}
+			}
+		}
+	}
+}
+
 // TestEveryCheckOfADeadServerIsUnknown: of a server that is down, of one that
 // hangs up, nothing is known.
 func TestEveryCheckOfADeadServerIsUnknown(t *testing.T) {

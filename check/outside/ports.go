@@ -57,12 +57,12 @@ var ports = Check{
 			what string
 		}
 		var found []open
-		var noRoute []string
+		var noRoute, untried []string
 		looked := 0
 		for _, a := range addrs[:min(len(addrs), 4)] {
 			var mu sync.Mutex
 			var wg sync.WaitGroup
-			failed := 0
+			unreachable, spent := 0, 0
 			slots := make(chan struct{}, 8)
 			for _, p := range list {
 				slots <- struct{}{}
@@ -76,20 +76,29 @@ var ports = Check{
 					case err == nil:
 						found = append(found, open{addr, speaks(conn, t)})
 						conn.Close()
-					case errors.Is(err, probe.ErrNoRequests), probe.Unreachable(err):
-						failed++
+					case errors.Is(err, probe.ErrNoRequests), ctx.Err() != nil:
+						spent++
+					case probe.Unreachable(err):
+						unreachable++
 					}
 				})
 			}
 			wg.Wait()
-			if failed == len(list) {
+			switch {
+			case unreachable == len(list):
 				noRoute = append(noRoute, a.String())
-				continue
+			case unreachable+spent > 0:
+				untried = append(untried, fmt.Sprintf("%d of %d ports of %s", unreachable+spent, len(list), a))
+			default:
+				looked++
 			}
-			if failed > 0 {
-				return check.Unseen("%d of %d ports of %s could not be tried", failed, len(list), a)
-			}
-			looked++
+		}
+		missed := "" // what could not be tried never hides what was found open
+		if len(untried) > 0 {
+			missed = "; not tried, for want of requests (--max-requests) or of time: " + strings.Join(untried, ", ")
+		}
+		if len(noRoute) > 0 {
+			missed += "; this machine has no way to " + strings.Join(noRoute, ", ") + ": look from one that has"
 		}
 		if len(found) > 0 {
 			slices.SortFunc(found, func(a, b open) int { return strings.Compare(a.addr, b.addr) })
@@ -97,17 +106,15 @@ var ports = Check{
 			for _, o := range found {
 				all = append(all, o.addr+o.what)
 			}
-			return check.Failed("open: "+strings.Join(all[:min(len(all), 8)], ", "), want, fix)
+			if more := len(all) - 8; more > 0 {
+				all = append(all[:8], fmt.Sprintf("and %d more", more))
+			}
+			return check.Failed("open: "+strings.Join(all, ", ")+missed, want, fix)
 		}
-		if looked == 0 {
-			return check.Unseen("this machine has no way to %s", strings.Join(noRoute, ", "))
+		if missed != "" {
+			return check.Unseen("nothing was found open%s", missed)
 		}
-		got := fmt.Sprintf("%d ports are closed at %d addresses", len(list), looked)
-		if len(noRoute) > 0 {
-			got += "; this machine has no way to " + strings.Join(noRoute, ", ") + ": look from one that has"
-			return check.Unseen("%s", got)
-		}
-		return check.Passed("%s", got)
+		return check.Passed("%d ports are closed at %d addresses", len(list), looked)
 	},
 }
 
