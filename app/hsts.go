@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/ringwall/ringwall/check"
@@ -46,8 +45,8 @@ var hsts = Control{
 		return verifyHeaders(ctx, p, c, setHeader, headerClaim{
 			name: "Strict-Transport-Security", want: "a max-age of one hour or more",
 			holds: func(values []string) bool {
-				age, ok := hstsMaxAge(values)
-				return ok && age >= int64(minHSTS/time.Second)
+				h, err := probe.ParseHSTS(values)
+				return err == nil && h.MaxAge >= int64(minHSTS/time.Second)
 			},
 		})
 	},
@@ -65,34 +64,4 @@ func hstsValue(p *policy.Policy) string {
 		v += "; preload"
 	}
 	return v
-}
-
-// hstsMaxAge reads the header as browsers do: the first field counts, directives
-// in any order and letter case, none twice (RFC 6797, 6.1 and 8.1).
-func hstsMaxAge(values []string) (seconds int64, ok bool) {
-	if len(values) == 0 {
-		return 0, false
-	}
-	seen := map[string]bool{}
-	for d := range strings.SplitSeq(values[0], ";") {
-		name, v, _ := strings.Cut(d, "=")
-		if name = strings.ToLower(strings.TrimSpace(name)); name == "" {
-			continue
-		}
-		if seen[name] {
-			return 0, false
-		}
-		seen[name] = true
-		if name == "max-age" {
-			if v = strings.TrimSpace(v); len(v) > 1 && v[0] == '"' {
-				v = strings.Trim(v, `"`)
-			}
-			n, err := strconv.ParseUint(v, 10, 62)
-			if err != nil {
-				return 0, false
-			}
-			seconds, ok = int64(n), true
-		}
-	}
-	return seconds, ok
 }

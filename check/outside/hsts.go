@@ -3,8 +3,6 @@ package outside
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"strings"
 
 	"github.com/ringwall/ringwall/check"
 	"github.com/ringwall/ringwall/check/probe"
@@ -31,37 +29,13 @@ var hsts = Check{
 			`in nginx: add_header Strict-Transport-Security "max-age=31536000" always; in the server block, and again in each location that has an add_header`,
 			func(res *probe.Response) string {
 				values := res.Header.Values("Strict-Transport-Security")
-				if age, ok := maxAge(values); !ok || age < leastHSTS {
+				switch h, err := probe.ParseHSTS(values); {
+				case err != nil && len(values) > 0:
+					return fmt.Sprintf("%s, which browsers void: %v", headerValue("Strict-Transport-Security", values), err)
+				case err != nil || h.MaxAge < leastHSTS:
 					return headerValue("Strict-Transport-Security", values)
 				}
 				return ""
 			})
 	},
-}
-
-// maxAge reads the header as browsers do: the first field counts, and a directive
-// that stands twice makes it void (RFC 6797, 6.1 and 8.1).
-func maxAge(values []string) (seconds uint64, ok bool) {
-	if len(values) == 0 {
-		return 0, false
-	}
-	seen := map[string]bool{}
-	for d := range strings.SplitSeq(values[0], ";") {
-		name, v, _ := strings.Cut(d, "=")
-		if name = strings.ToLower(strings.TrimSpace(name)); name == "" {
-			continue
-		}
-		if seen[name] {
-			return 0, false
-		}
-		seen[name] = true
-		if name == "max-age" {
-			n, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(v), `"`), 10, 62)
-			if err != nil {
-				return 0, false
-			}
-			seconds, ok = n, true
-		}
-	}
-	return seconds, ok
 }

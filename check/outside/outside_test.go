@@ -43,7 +43,7 @@ var faults = map[string][]string{
 	"outside/certificate":        {"self-signed", "expiring"},
 	"outside/tls":                {"cbc", "tls1.1"},
 	"outside/redirect":           {"served in plain", "redirect elsewhere"},
-	"outside/hsts":               {"no hsts", "short hsts", "no headers on errors"},
+	"outside/hsts":               {"no hsts", "short hsts", "unclosed hsts", "no headers on errors"},
 	"outside/disclosure":         {"server version", "powered by"},
 	"outside/nosniff":            {"no nosniff", "no headers on errors"},
 	"outside/frames":             {"no frame options", "frames from anywhere"},
@@ -303,6 +303,7 @@ func (g *good) headers(h http.Header, _ *http.Request) {
 	}
 	set("no hsts", "Strict-Transport-Security", "")
 	set("short hsts", "Strict-Transport-Security", "max-age=3600")
+	set("unclosed hsts", "Strict-Transport-Security", `max-age="31536000`)
 	set("server version", "Server", "nginx/1.22.1")
 	set("powered by", "X-Powered-By", "Express")
 	set("no nosniff", "X-Content-Type-Options", "")
