@@ -34,8 +34,12 @@ var banner = Control{
 			}
 			changes = append(changes, more...)
 		}
+		judge, err := sshdJudges(f)
+		if err != nil {
+			return nil, err
+		}
 		more, err := f.need(Change{Title: "show it over SSH", File: &File{Path: bannerDropIn, Mode: 0o600,
-			Content: "# Written by ringwall host apply.\nBanner " + bannerFiles[0] + "\nDebianBanner no\n", Check: []string{"sshd", "-t"}}})
+			Content: "# Written by ringwall host apply.\nBanner " + bannerFiles[0] + "\nDebianBanner no\n", Check: judge}})
 		if err != nil || len(more) == 0 {
 			return changes, err
 		}

@@ -31,7 +31,13 @@ func (f *Facts) SSHD(user, address string) (SSHD, error) {
 	if user != "" {
 		args = []string{"-C", "user=" + user + ",host=" + address + ",addr=" + address + ",laddr=127.0.0.1,lport=22"}
 	}
-	said, err := f.ask(askSSHD, args...)
+	q := askSSHD
+	if there, err := f.File(sshdFolderOfItsOwn); err != nil {
+		return nil, err
+	} else if !there.Exists {
+		q = askSSHDApart
+	}
+	said, err := f.ask(q, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -44,6 +50,15 @@ func (f *Facts) SSHD(user, address string) (SSHD, error) {
 		return nil, fmt.Errorf("sshd -T: it names no port")
 	}
 	return s, nil
+}
+
+// sshdJudges is the command that judges sshd's files, as a change has it.
+func sshdJudges(f *Facts) ([]string, error) {
+	there, err := f.File(sshdFolderOfItsOwn)
+	if err != nil || there.Exists {
+		return []string{"sshd", "-t"}, err
+	}
+	return append(slices.Clone(sshdApart), "-t"), nil
 }
 
 // A Keyword is one line of sshd's configuration.

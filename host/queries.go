@@ -10,6 +10,7 @@ import (
 // arguments are; they come after the fixed words below.
 const (
 	askSSHD      Query = "sshd -T"
+	askSSHDApart Query = "sshd -T, with a folder of its own"
 	askSSH       Query = "ssh -Q"
 	askUnit      Query = "systemctl show"
 	askPackage   Query = "dpkg-query"
@@ -33,6 +34,7 @@ const (
 	askContainer Query = "systemd-detect-virt"
 	askModprobe  Query = "modprobe --showconfig"
 	askExposure  Query = "systemd-analyze security"
+	askReach     Query = "a datagram from a unit's cgroup"
 	askTime      Query = "timedatectl show"
 	askManager   Query = "systemctl show, of systemd itself"
 	askUmask     Query = "umask of a login"
@@ -42,6 +44,7 @@ const (
 
 var queries = map[Query][]string{
 	askSSHD:      {"sshd", "-T"},
+	askSSHDApart: append(slices.Clone(sshdApart), "-T"),
 	askSSH:       {"ssh", "-Q"},
 	askUnit:      {"systemctl", "show", "--no-pager"},
 	askPackage:   {"dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}\n", "--"},
@@ -65,6 +68,7 @@ var queries = map[Query][]string{
 	askContainer: {"systemd-detect-virt", "--container"},
 	askModprobe:  {"modprobe", "--showconfig"},
 	askExposure:  {"systemd-analyze", "security", "--no-pager"},
+	askReach:     {"bash", "-c", reach, "bash"},
 	askTime:      {"timedatectl", "show", "--value", "--property=NTPSynchronized"},
 	askManager:   {"systemctl", "show", "--no-pager", "--property=DefaultLimitCORE,DefaultLimitCORESoft"},
 	askUmask:     {"env", "HOME=/nonexistent", "sh", "-l", "-c", "umask"},
@@ -72,6 +76,24 @@ var queries = map[Query][]string{
 	// The caller's own limit is lifted first, so that what is seen is PAM's.
 	askCoreLimit: {"prlimit", "--core=unlimited:unlimited", "runuser", "-u", "nobody", "--", "sh", "-c", "ulimit -H -c"},
 }
+
+// sshdFolderOfItsOwn is where sshd locks its unprivileged half in, and without which
+// it answers nothing. Where systemd listens in its place the first connection
+// since the start makes it.
+const sshdFolderOfItsOwn = "/run/sshd"
+
+// sshdApart runs sshd where that folder is missing, with a /run of its own that
+// nobody else sees and that goes with it.
+var sshdApart = []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs -o mode=755 tmpfs /run && mkdir -m 755 ` + sshdFolderOfItsOwn + ` && exec sshd "$@"`, "sshd"}
+
+// reach joins the cgroup of a unit, whose folder it is given, and says whether the
+// kernel then takes a datagram to another machine, as it did before: systemd only
+// says what it was told. The address is one that nobody has (RFC 5737), the port is
+// discard. A socket belongs to the cgroup in which it was made.
+const reach = `send() { (exec 3>/dev/udp/192.0.2.1/9 && echo >&3) 2>/dev/null && echo "$1 sent" || echo "$1 kept"; }
+send before
+for v in /sys/fs/cgroup/unified /sys/fs/cgroup; do [ -e "$v$1/cgroup.threads" ] && echo $$ >"$v$1/cgroup.procs" && send inside && exit 0; done
+exit 1`
 
 // Argv is the command line of a query.
 func (q Query) Argv(args ...string) []string { return append(slices.Clone(queries[q]), args...) }

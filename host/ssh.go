@@ -129,6 +129,10 @@ func planSSH(p *policy.Policy, f *Facts) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
+	judge, err := sshdJudges(f)
+	if err != nil {
+		return nil, err
+	}
 	main, err := f.File(sshdConfig)
 	if err != nil {
 		return nil, err
@@ -136,9 +140,9 @@ func planSSH(p *policy.Policy, f *Facts) ([]Change, error) {
 	var files []Change
 	if !includesFirst(main.Content) {
 		files = append(files, Change{Title: "read the drop-ins before all else", File: &File{Path: sshdConfig, Mode: uint32(main.Mode.Perm()), Owner: main.Owner,
-			Content: "Include " + sshdFolder + "\n" + main.Content, Check: []string{"sshd", "-t"}}})
+			Content: "Include " + sshdFolder + "\n" + main.Content, Check: judge}})
 	}
-	files = append(files, Change{Title: "keys only, no root, strong algorithms", File: &File{Path: sshdDropIn, Mode: 0o600, Content: config, Check: []string{"sshd", "-t"}}})
+	files = append(files, Change{Title: "keys only, no root, strong algorithms", File: &File{Path: sshdDropIn, Mode: 0o600, Content: config, Check: judge}})
 	for _, change := range files {
 		more, err := f.need(change)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ringwall/ringwall/check"
@@ -59,7 +60,8 @@ func (m *Machine) Apply(ctx context.Context, p *policy.Policy, changes []host.Ch
 	if err == nil {
 		return nil
 	}
-	m.tell("that did not work: " + err.Error())
+	first, _, _ := strings.Cut(err.Error(), "\n") // all of it is the answer, at the end
+	m.tell("that did not work: " + first)
 	if undo := m.undoAll(a, err.Error()); undo != nil {
 		return fmt.Errorf("%w\nand not everything could be put back, which is tried again: %w", err, undo)
 	}
@@ -119,7 +121,7 @@ func (m *Machine) steps(ctx context.Context, a *Apply, p *policy.Policy, changes
 		}
 		if lastOf[c.Control] == i && closing {
 			if err := m.verify(ctx, p, c.Control); err != nil {
-				return err
+				return fmt.Errorf("%w%s", err, silent(changes[:i+1], c.Control))
 			}
 		}
 	}
@@ -137,6 +139,21 @@ func (m *Machine) steps(ctx context.Context, a *Apply, p *policy.Policy, changes
 		}
 	}
 	return nil
+}
+
+// silent is what a control's units that should run, and do not, wrote last: a
+// program that ends right after its start is no error of systemctl.
+func silent(changes []host.Change, control string) (why string) {
+	seen := map[string]bool{}
+	for _, c := range changes {
+		if u := c.Unit; u != nil && c.Control == control && !seen[u.Name] && u.Do != host.Disable && u.Do != host.Mask {
+			seen[u.Name] = true
+			if active, _, err := unitState(u.Name); err == nil && active != "active" {
+				why += lastWords(u.Name)
+			}
+		}
+	}
+	return why
 }
 
 // open is what must be so once all that is early is done: controls with no

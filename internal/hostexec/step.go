@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
+	"unicode"
 
 	"github.com/ringwall/ringwall/host"
 )
@@ -95,6 +97,9 @@ func do(c host.Change, b before) (out after, err error) {
 		out.New = missingFrom(now, b.Installed)
 	case c.Unit != nil:
 		err = unit(c.Unit)
+		if err == nil && c.Unit.Do == host.Restart && b.Active == "active" {
+			err = steady(c.Unit.Name)
+		}
 	case c.User != nil:
 		err = makeUser(c.User, b)
 	case c.Command != nil:
@@ -159,7 +164,63 @@ func unit(u *host.Unit) error {
 		return fmt.Errorf("nothing is known to %q a unit", u.Do)
 	}
 	_, err := run(slices.Concat([]string{"systemctl"}, verb, []string{"--", u.Name})...)
+	if err != nil {
+		err = fmt.Errorf("%w%s", err, lastWords(u.Name))
+	}
 	return err
+}
+
+// steady returns when a unit that was just started has run for as long as a program
+// takes that meets at once what it may not do, and an error when it ended or was
+// started again by then: systemctl is content once there is a process.
+func steady(name string) error {
+	show := func() (string, error) {
+		return run("systemctl", "show", "--property=ActiveState,InvocationID", "--", name)
+	}
+	begun, err := show()
+	for end := time.Now().Add(3 * time.Second); err == nil; time.Sleep(200 * time.Millisecond) {
+		now, failed := show()
+		switch {
+		case failed != nil:
+			return failed
+		case now != begun || !strings.Contains(now, "ActiveState=active"):
+			return fmt.Errorf("%s ended right after its start%s", name, lastWords(name))
+		case time.Now().After(end):
+			return nil
+		}
+	}
+	return err
+}
+
+// lastWords are the last lines of a unit's journal, for who has to know why it
+// does not run: systemctl only says where to look, and after the rollback there
+// is nothing left to look at. "" when there are none.
+func lastWords(name string) string {
+	_, _ = run("journalctl", "--sync") // what was just written comes, too
+	out, err := run("journalctl", "-u", name, "-n", "10", "--no-pager", "-q", "-o", "cat")
+	if err != nil {
+		return ""
+	}
+	var b strings.Builder
+	for line := range strings.Lines(out) {
+		// What a service wrote is shown, and not done, by a terminal.
+		line = strings.Map(func(r rune) rune {
+			if !unicode.IsPrint(r) {
+				return -1
+			}
+			return r
+		}, strings.ReplaceAll(line, "\t", " "))
+		if r := []rune(line); len(r) > 300 {
+			line = string(r[:300]) + "..."
+		}
+		if line != "" {
+			b.WriteString("\n    " + line)
+		}
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return "\n  the last that " + name + " wrote:" + b.String()
 }
 
 func unitBack(u *host.Unit, b before) error {
@@ -191,15 +252,23 @@ func unitBack(u *host.Unit, b before) error {
 	return errors.Join(errs...)
 }
 
-// again has the units that were told to read their files read them once more.
+// again has the units that were told to read their files read them once more. One
+// that ran before, and does not since, is started.
 func again(steps []Step) error {
 	var errs []error
 	_, err := run("systemctl", "daemon-reload")
 	errs = append(errs, err)
 	for _, s := range slices.Backward(steps) {
-		if u := s.Change.Unit; u != nil && (u.Do == host.Reload || u.Do == host.Restart) {
-			errs = append(errs, unit(u))
+		u := s.Change.Unit
+		if u == nil || u.Do != host.Reload && u.Do != host.Restart {
+			continue
 		}
+		err := unit(u)
+		if now, _, e := unitState(u.Name); e == nil && s.before.Active == "active" && now != "active" {
+			_, _ = run("systemctl", "reset-failed", "--", u.Name) // it may have tried too often
+			_, err = run("systemctl", "start", "--", u.Name)
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

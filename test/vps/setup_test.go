@@ -1,6 +1,7 @@
 package vps_test
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -73,8 +74,17 @@ var setups = []setup{
 		s.Run("systemctl", "daemon-reload")
 		s.Run("systemctl", "disable", "--now", "ssh.service")
 		s.Run("systemctl", "enable", "--now", "ssh.socket")
-		s.Run("mkdir", "-p", "/run/sshd") // as every connection makes it; sshd -T wants it
 		o.Port = 2022
+		// As after a start of the machine when nobody came yet.
+		s.Run("systemctl", "stop", "ssh.service")
+		s.Run("rm", "-rf", "/run/sshd")
+		out, err := s.RunEnv([]string{"RINGWALL_POLICY=" + policyFile}, "ringwall", "host", "plan")
+		if err != nil || !strings.Contains(out, "$ ufw limit 2022/tcp") {
+			t.Errorf("a plan before the first connection: %v\n%s", err, out)
+		}
+		if _, err := s.Try("test", "-e", "/run/sshd"); err == nil {
+			t.Error("planning made /run/sshd")
+		}
 		o.MustSSH("root", "true") // which starts the service
 	}, after: fine},
 	{name: "the key is another's", host: "  keys: [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJbJUkZvDrMpxUFYiTpgZ7GeEoQJdTnUo4XAVOYDtYgH somebody@else\"]"},
@@ -121,6 +131,21 @@ var failures = []obstacle{
 			s.Run("rm", "/etc/ssh/sshd_config.d/10-users.conf")
 			s.Run("systemctl", "reload", "ssh")
 		}},
+	{"the API cannot start in its sandbox", "cannot touch '/usr/local/api.lock': Read-only file system",
+		confined("[Service]\nExecStartPre=touch /usr/local/api.lock\nExecStart=sleep infinity\n"), free},
+	{"the API ends in its sandbox", "/usr/local/api.lock: Read-only file system",
+		confined("[Service]\nExecStart=sh -c 'echo >/usr/local/api.lock && exec sleep infinity'\n"), free},
+	{"fail2ban's settings are broken", "Have not found any log file for sshd jail",
+		func(s *vps.Server) {
+			s.Run("apt-get", "install", "-y", "-q", "--no-install-recommends", "fail2ban", "python3-systemd")
+			s.Write("/etc/fail2ban/jail.d/zz.local", "[sshd]\nbackend = polling\n", 0o644)
+			also(s, "host/fail2ban")
+		},
+		func(s *vps.Server) {
+			s.Run("apt-get", "purge", "-y", "-q", "fail2ban", "python3-systemd")
+			s.Run("rm", "-rf", "/etc/fail2ban")
+			door(s, "")
+		}},
 	{"no network for packages", "apt-get",
 		func(s *vps.Server) {
 			s.Run("apt-get", "purge", "-y", "-q", "ufw")
@@ -130,6 +155,32 @@ var failures = []obstacle{
 		func(s *vps.Server) {
 			s.Write("/etc/apt/apt.conf.d/00proxy", "Acquire::http::Proxy \"http://"+s.Gate()+":3142\";\n", 0o644)
 		}},
+}
+
+// also takes the waiver of a control out of a policy of the door.
+func also(s *vps.Server, control string) {
+	s.Write(policyFile, regexp.MustCompile(`(?m)^.*control: `+control+`,.*\n`).ReplaceAllString(s.Read(policyFile), ""), 0o644)
+}
+
+// confined gives the server an API of its own that cannot live in the sandbox:
+// it is the policy's api.unit, and its control is on.
+func confined(unit string) func(*vps.Server) {
+	return func(s *vps.Server) {
+		s.Write("/etc/systemd/system/confined.service", unit, 0o644)
+		s.Run("systemctl", "daemon-reload")
+		s.Run("systemctl", "start", "confined.service")
+		door(s, "  api: {unit: confined.service}")
+		also(s, "host/api")
+	}
+}
+
+// free: rolled back, the API runs again as before.
+func free(s *vps.Server) {
+	s.Run("systemctl", "is-active", "confined.service")
+	s.Run("systemctl", "stop", "confined.service")
+	s.Run("rm", "/etc/systemd/system/confined.service")
+	s.Run("systemctl", "daemon-reload")
+	door(s, "")
 }
 
 // readOnly makes a folder one that even root cannot write to.
