@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -60,9 +61,9 @@ func planAPI(p *policy.Policy, f *Facts) ([]Change, error) {
 	case err != nil:
 		return nil, err
 	case unit.Load != "loaded":
-		return nil, fmt.Errorf("the unit %s of host.api.unit is %s: write it first, or correct its name", name, unit.Load)
+		return nil, Hint(fmt.Sprintf("the unit %s of host.api.unit is %s: write it, or correct its name, then apply again", name, unit.Load))
 	case !unit.Running():
-		return nil, fmt.Errorf("the unit %s of host.api.unit is %s: start it first, so that it can be seen to run afterwards", name, unit.Active)
+		return nil, Hint(fmt.Sprintf("the unit %s of host.api.unit is %s: start it, so that it can be seen to run in its sandbox, then apply again", name, unit.Active))
 	}
 	changes, err := f.need(Change{Title: "shut " + name + " in: loopback alone, and nothing of the system to write", File: &File{Path: unitFolder + name + ".d/ringwall.conf", Mode: 0o644, Content: apiText}})
 	if err == nil && len(changes) > 0 {
@@ -81,7 +82,7 @@ func verifyAPI(p *policy.Policy, f *Facts) check.Finding {
 		return check.Moot("host.api.unit names no service of the API's own")
 	}
 	want, fix := name+" runs, shut in, and listens on loopback alone", "ringwall host apply; then: journalctl -u "+name+" -n 20"
-	properties := []string{"ActiveState"}
+	properties := []string{"ActiveState", "NeedDaemonReload", "MainPID", "ControlGroup"}
 	for _, s := range apiSandbox {
 		properties = append(properties, s.property)
 	}
@@ -90,7 +91,9 @@ func verifyAPI(p *policy.Policy, f *Facts) check.Finding {
 	case err != nil:
 		return check.Unseen("%v", err)
 	case has["ActiveState"] != "active":
-		return check.Failed(name+" is "+has["ActiveState"], want, fix)
+		return check.Failed(name+" is "+has["ActiveState"], want, "systemctl start "+name+", then: ringwall host apply; if it does not start: journalctl -u "+name+" -n 20")
+	case has["NeedDaemonReload"] != "no":
+		return check.Failed("systemd has not read what was changed in the files of "+name, want, "systemctl daemon-reload && systemctl restart "+name)
 	}
 	for _, s := range apiSandbox {
 		got := strings.Fields(has[s.property])
@@ -99,6 +102,9 @@ func verifyAPI(p *policy.Policy, f *Facts) check.Finding {
 		if strings.Join(got, " ") != s.want && !tighter {
 			return check.Failed(fmt.Sprintf("%s has %s=%s", name, s.property, has[s.property]), want, fix)
 		}
+	}
+	if f := judgeAPIProcess(name, has["MainPID"], f); f.Verdict != check.Pass {
+		return f
 	}
 	for _, l := range listeners {
 		if l.Loopback() || l.PID == "" {
@@ -112,5 +118,70 @@ func verifyAPI(p *policy.Policy, f *Facts) check.Finding {
 			return check.Failed(fmt.Sprintf("%s listens on %s, port %d", name, l.Address, l.Port), want, "have it listen on 127.0.0.1")
 		}
 	}
-	return check.Passed("%s runs, shut in, and listens on loopback alone", name)
+	return judgeAPIReach(name, has["ControlGroup"], f)
+}
+
+// judgeAPIProcess looks at the process itself: one that was started before its
+// sandbox goes on without it, whatever systemd says of the unit.
+func judgeAPIProcess(name, pid string, f *Facts) check.Finding {
+	want, fix := "the process of "+name+" is in its sandbox", "systemctl restart "+name
+	if pid == "" || pid == "0" {
+		return check.Unseen("%s has no main process that could be looked at", name)
+	}
+	status, err := f.File("/proc/" + pid + "/status")
+	if err == nil && !status.Exists {
+		err = errors.New("it is gone")
+	}
+	if err != nil {
+		return check.Unseen("the process %s of %s: %v", pid, name, err)
+	}
+	in := map[string]string{}
+	for line := range strings.Lines(status.Content) {
+		if field := strings.Fields(line); len(field) > 1 {
+			in[field[0]] = field[1]
+		}
+	}
+	mounts, err := f.File("/proc/" + pid + "/mountinfo")
+	if err == nil && !mounts.Exists {
+		err = errors.New("it is gone")
+	}
+	if err != nil {
+		return check.Unseen("what the process %s of %s may write: %v", pid, name, err)
+	}
+	at := map[string]bool{} // of a place, whether its last mount, which is the one that is seen, is read-only; proc_pid_mountinfo(5)
+	for line := range strings.Lines(mounts.Content) {
+		if field := strings.Fields(line); len(field) > 5 {
+			at[field[4]] = slices.Contains(strings.Split(field[5], ","), "ro")
+		}
+	}
+	readOnly, apart := at["/usr"]
+	if !apart {
+		readOnly = at["/"]
+	}
+	switch {
+	case in["NoNewPrivs:"] != "1":
+		return check.Failed("the process of "+name+" runs as it was started, before it was shut in: it may gain privileges", want, fix)
+	case in["Seccomp:"] != "2":
+		return check.Failed("the process of "+name+" runs as it was started, before it was shut in: no system call is refused to it", want, fix)
+	case !readOnly:
+		return check.Failed("the process of "+name+" runs as it was started, before it was shut in: it may write to /usr", want, fix)
+	}
+	return check.Finding{Verdict: check.Pass}
+}
+
+// judgeAPIReach has a datagram sent from the unit's cgroup to another machine.
+func judgeAPIReach(name, group string, f *Facts) check.Finding {
+	said, err := f.ask(askReach, group)
+	switch {
+	case err != nil || !strings.Contains(said, "inside "):
+		return check.Unseen("whether %s reaches other machines: nothing could be sent from its cgroup %q: %v", name, group, err)
+	case strings.Contains(said, "inside sent"):
+		if around, err := f.Container(); err != nil || around != "" {
+			return check.Unseen("%s reaches other machines, whatever IPAddressDeny says: restart it; if it stays, the machine around this container (%s) filters nothing for it", name, around)
+		}
+		return check.Failed(name+" reaches other machines: a datagram from its cgroup went out", "the kernel keeps what "+name+" sends elsewhere", "systemctl restart "+name+"; if it stays, its kernel has no CONFIG_CGROUP_BPF")
+	case !strings.Contains(said, "before sent"):
+		return check.Unseen("whether %s reaches other machines: nothing here does just now, such as without a network", name)
+	}
+	return check.Passed("%s runs, shut in, and listens on loopback alone; what it sends to other machines is kept", name)
 }

@@ -14,7 +14,7 @@ type Control struct {
 
 	// Plan returns the changes that are missing, in order, and none when the
 	// server is right already. An error says what stands in the way and what to
-	// do about it; nothing at all is then applied, of no control.
+	// do about it; nothing at all is then applied, of no control, unless it is a Hint.
 	Plan func(*policy.Policy, *Facts) ([]Change, error)
 
 	// Ready is asked once all that is early is done, before anything is closed.

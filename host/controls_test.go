@@ -195,7 +195,7 @@ func TestUnsupportedMachines(t *testing.T) {
 			t.Errorf("%q: %v, want %q", release, err, want)
 		}
 	}
-	if changes, err := host.Plan(policy.Default(), host.NewFacts(texts{}), time.Now()); !errors.Is(err, host.ErrUnsupported) || changes != nil {
+	if changes, _, err := host.Plan(policy.Default(), host.NewFacts(texts{}), time.Now()); !errors.Is(err, host.ErrUnsupported) || changes != nil {
 		t.Errorf("planned for a machine without a name: %v, %v", changes, err)
 	}
 }

@@ -14,10 +14,11 @@ import (
 // make them: all that open or add something, then all that close something,
 // each in the order of the controls. An empty plan is a server that is right.
 // Waived controls are passed over. The errors of all controls are joined, and
-// there is then no plan. It reads and does not write: it has nothing to write with.
-func Plan(p *policy.Policy, f *Facts, now time.Time) ([]Change, error) {
+// there is then no plan; but for hints, which are told beside it. It reads and does
+// not write: it has nothing to write with.
+func Plan(p *policy.Policy, f *Facts, now time.Time) (all []Change, hints []string, err error) {
 	if err := f.Supported(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var early, late []Change
 	var errs []error
@@ -26,7 +27,12 @@ func Plan(p *policy.Policy, f *Facts, now time.Time) ([]Change, error) {
 			continue
 		}
 		changes, err := c.Plan(p, f)
-		if err != nil {
+		var hint Hint
+		switch {
+		case errors.As(err, &hint):
+			hints = append(hints, c.ID+": "+string(hint))
+			continue
+		case err != nil:
 			errs = append(errs, fmt.Errorf("%s: %w", c.ID, err))
 		}
 		for _, change := range changes {
@@ -38,13 +44,20 @@ func Plan(p *policy.Policy, f *Facts, now time.Time) ([]Change, error) {
 			}
 		}
 	}
-	all := slices.Concat(early, late)
+	all = slices.Concat(early, late)
 	errs = append(errs, contested(all))
 	if err := errors.Join(errs...); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return all, nil
+	return all, hints, nil
 }
+
+// A Hint is the error of a control's Plan that stands in the way of that control
+// alone, such as a service that does not run: nothing is planned for it, all
+// others go on, and its Verify fails until it is heeded.
+type Hint string
+
+func (h Hint) Error() string { return string(h) }
 
 // contested is an error when two controls write one file.
 func contested(all []Change) error {

@@ -17,6 +17,7 @@ import (
 )
 
 type hostFlags struct {
+	hints  []string // what the plan leaves out, and why
 	policy string
 	json   bool
 }
@@ -61,7 +62,7 @@ func onServer() error {
 }
 
 // plan reads the policy and the server.
-func (f *hostFlags) plan() (*policy.Policy, *host.Facts, []host.Change, error) {
+func (f *hostFlags) plan(cmd *cobra.Command) (*policy.Policy, *host.Facts, []host.Change, error) {
 	if err := onServer(); err != nil {
 		return nil, nil, nil, err
 	}
@@ -70,7 +71,7 @@ func (f *hostFlags) plan() (*policy.Policy, *host.Facts, []host.Change, error) {
 		return nil, nil, nil, err
 	}
 	facts := host.NewFacts(host.Live{})
-	changes, err := host.Plan(p, facts, time.Now())
+	changes, hints, err := host.Plan(p, facts, time.Now())
 	if err != nil {
 		next := "correct it, or waive the control in the policy, then: ringwall host plan"
 		if errors.Is(err, host.ErrUnsupported) {
@@ -78,7 +79,19 @@ func (f *hostFlags) plan() (*policy.Policy, *host.Facts, []host.Change, error) {
 		}
 		return nil, nil, nil, &failure{fmt.Errorf("%w\nNothing was done", err), 2, next}
 	}
+	for _, hint := range hints {
+		fmt.Fprintln(cmd.ErrOrStderr(), "left out: "+hint)
+	}
+	f.hints = hints
 	return p, facts, changes, nil
+}
+
+// nothing is what is said when no change is missing.
+func (f *hostFlags) nothing() string {
+	if len(f.hints) > 0 {
+		return "nothing to do but what is left out\n"
+	}
+	return "nothing to do: the server is as the policy says\n"
 }
 
 type changeJSON struct {
@@ -95,7 +108,7 @@ apply makes them: first what only opens or adds, then what closes. It writes
 nothing. Exit 0, also when there is nothing to do; 2: no plan can be made.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, facts, changes, err := f.plan()
+			_, facts, changes, err := f.plan(cmd)
 			if err != nil {
 				return err
 			}
@@ -110,10 +123,10 @@ func (f *hostFlags) showPlan(w io.Writer, facts *host.Facts, changes []host.Chan
 		for _, c := range changes {
 			out = append(out, changeJSON{c, c.Show(facts)})
 		}
-		return writeJSON(w, map[string]any{"changes": out})
+		return writeJSON(w, map[string]any{"changes": out, "hints": append([]string{}, f.hints...)})
 	}
 	if len(changes) == 0 {
-		fmt.Fprintln(w, "nothing to do: the server is as the policy says")
+		fmt.Fprint(w, f.nothing())
 		return nil
 	}
 	for i, c := range changes {

@@ -47,13 +47,13 @@ Exit 0: done, or nothing to do; 1: it did not work, and all is as it was;
 }
 
 func (f *hostFlags) apply(cmd *cobra.Command, o hostexec.Options, yes bool) error {
-	p, facts, changes, err := f.plan()
+	p, facts, changes, err := f.plan(cmd)
 	if err != nil {
 		return err
 	}
 	out := cmd.OutOrStdout()
 	if len(changes) == 0 {
-		return f.said(out, map[string]any{"phase": "nothing to do"}, "nothing to do: the server is as the policy says\n")
+		return f.said(out, map[string]any{"phase": "nothing to do"}, f.nothing())
 	}
 	if !yes {
 		if err := f.showPlan(cmd.ErrOrStderr(), facts, changes); err != nil {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ringwall/ringwall/check"
 	"github.com/ringwall/ringwall/test/vps"
@@ -21,9 +22,13 @@ func TestSystem(t *testing.T) {
 			// systemd-nspawn closes all of /proc/sys; the network's part is the server's own.
 			s.Run("sh", "-c", "mkdir /run/p && mount -t proc proc /run/p && mount --bind /run/p/sys/net /proc/sys/net && umount /run/p")
 			site(s)
-			ownAPI(s)
+			api := ownAPI(s)
 			before := s.Run("sysctl", "-n", "net.ipv4.conf.all.accept_redirects", "net.ipv4.conf.all.send_redirects")
 			j := newJudges(t, s)
+			// An API that is stopped stands in nobody's way.
+			s.Run("systemctl", "stop", api)
+			contains(t, "the plan", o.MustSSH("root", ringwall+"plan 2>&1"), "left out: host/api: the unit "+api+" of host.api.unit is inactive: start it", "host/ssh")
+			s.Run("systemctl", "start", api)
 			t.Log(apply(t, o))
 			if out := o.MustSSH("deploy", "sudo env "+ringwall+"plan"); !strings.Contains(out, "nothing to do") {
 				t.Fatalf("a second plan: %s", out)
@@ -31,7 +36,8 @@ func TestSystem(t *testing.T) {
 			after := inForce(t, s, o)
 			serves(t, s)
 			j.compare(after)
-			sabotage(t, s)
+			reachesNobody(t, s, api)
+			sabotage(t, s, api)
 			o.MustSSH("deploy", "sudo env "+ringwall+"rollback 2>&1")
 			if after := s.Run("sysctl", "-n", "net.ipv4.conf.all.accept_redirects", "net.ipv4.conf.all.send_redirects"); after != before {
 				t.Errorf("rolled back, the kernel has %q, and had %q", after, before)
@@ -39,8 +45,8 @@ func TestSystem(t *testing.T) {
 			if out := s.Run("findmnt", "-no", "OPTIONS", "/dev/shm"); strings.Contains(out, "noexec") {
 				t.Errorf("rolled back, /dev/shm has %s", out)
 			}
-			if out := s.Run("systemctl", "show", "--property=ActiveState,IPAddressDeny,NoNewPrivileges", "myapi.service"); strings.Contains(out, "::/0") || !strings.Contains(out, "ActiveState=active") || !strings.Contains(out, "NoNewPrivileges=no") {
-				t.Errorf("rolled back, myapi.service has %s", out)
+			if out := s.Run("systemctl", "show", "--property=ActiveState,IPAddressDeny,NoNewPrivileges", api); strings.Contains(out, "::/0") || !strings.Contains(out, "ActiveState=active") || !strings.Contains(out, "NoNewPrivileges=no") {
+				t.Errorf("rolled back, the API's service has %s", out)
 			}
 		})
 	}
@@ -89,7 +95,7 @@ func inForce(t *testing.T, s *vps.Server, o *vps.Owner) check.Report {
 	return r
 }
 
-func sabotage(t *testing.T, s *vps.Server) {
+func sabotage(t *testing.T, s *vps.Server, api string) {
 	lines := map[string]string{
 		"host/sysctl":     "sysctl -w net.ipv4.conf.all.accept_redirects=1",
 		"host/mounts":     "mount -o remount,bind,nosuid,nodev,exec /dev/shm",
@@ -99,7 +105,7 @@ func sabotage(t *testing.T, s *vps.Server) {
 		"host/core-dumps": "echo '* hard core unlimited' >/etc/security/limits.d/zz.conf",
 		"host/protocols":  "sed -i /sctp/d /etc/modprobe.d/ringwall.conf",
 		"host/service":    "systemctl stop ringwall.service",
-		"host/api":        "rm -r /etc/systemd/system/myapi.service.d && systemctl daemon-reload",
+		"host/api":        "rm -r /etc/systemd/system/" + api + ".d && systemctl daemon-reload",
 		"host/banner":     "cp /etc/os-release /etc/issue.net",
 	}
 	for _, line := range lines {
@@ -132,11 +138,55 @@ func site(s *vps.Server) {
 	s.Write(policyFile, s.Read(policyFile)+"edge:\n  tls: {cert: /etc/ringwall/site.pem, key: /run/credentials/ringwall.service/site_key}\n", 0o640)
 }
 
-// ownAPI is a service of the API's own, as its author wrote it.
-func ownAPI(s *vps.Server) {
-	s.Write("/etc/systemd/system/myapi.service", "[Service]\nExecStart=/usr/bin/perl -MIO::Socket::INET -e '$$s=IO::Socket::INET->new(LocalAddr=>\"127.0.0.1:8000\",Listen=>5,ReuseAddr=>1) or die; sleep'\n[Install]\nWantedBy=multi-user.target\n", 0o644)
-	s.Run("systemctl", "enable", "--now", "myapi.service")
-	s.Write(policyFile, s.Read(policyFile)+"host:\n  api: {unit: myapi.service}\n", 0o640)
+// ownAPI is a service of the API's own, as its author wrote it. Who asks it is told
+// whether it reaches the machine outside. Its name is no other server's of this
+// test: on some machines these share the cgroups, and what the kernel filters there.
+func ownAPI(s *vps.Server) string {
+	name := "api-" + s.Suite + ".service"
+	s.Write("/usr/local/lib/api.pl", `use IO::Socket::INET;
+$s = IO::Socket::INET->new(LocalAddr => "127.0.0.1:8000", Listen => 5, ReuseAddr => 1) or die;
+while ($c = $s->accept) {
+	print $c IO::Socket::INET->new(PeerAddr => "`+s.Gate()+`:3142", Timeout => 3) ? "it got out\n" : "it was kept\n";
+	close $c;
+}
+`, 0o644)
+	s.Write("/etc/systemd/system/"+name, "[Service]\nExecStart=perl /usr/local/lib/api.pl\n[Install]\nWantedBy=multi-user.target\n", 0o644)
+	s.Run("systemctl", "enable", "--now", name)
+	s.Write(policyFile, s.Read(policyFile)+"host:\n  api: {unit: "+name+"}\n", 0o640)
+	return name
+}
+
+// reachesNobody asks the API itself, shut in and not; and what is judged of it then.
+func reachesNobody(t *testing.T, s *vps.Server, api string) {
+	dropIn := "/etc/systemd/system/" + api + ".d/ringwall.conf"
+	sandbox := s.Read(dropIn)
+	for _, tt := range []struct {
+		line, reach string
+		verdict     check.Verdict
+		why         string
+	}{
+		{"true", "it was kept", check.Pass, "what it sends to other machines is kept"},
+		{"touch -d +1min " + dropIn, "it was kept", check.Fail, "has not read what was changed"},
+		{"rm " + dropIn + "; systemctl daemon-reload; systemctl restart " + api, "it got out", check.Fail, "NoNewPrivileges=no"},
+		// systemd has all of it, and filters the network at once; the process has nothing else.
+		{"cp /root/sandbox " + dropIn + "; systemctl daemon-reload", "it was kept", check.Fail, "runs as it was started"},
+		{"systemctl restart " + api, "it was kept", check.Pass, "what it sends to other machines is kept"},
+	} {
+		s.Write("/root/sandbox", sandbox, 0o644)
+		s.Run("sh", "-c", tt.line)
+		ask := func() string {
+			out, _ := s.Try("bash", "-c", "cat </dev/tcp/127.0.0.1/8000")
+			return strings.TrimSpace(out)
+		}
+		s.Await("the API answers", 20*time.Second, func() bool { return strings.HasPrefix(ask(), "it ") })
+		if got := ask(); got != tt.reach {
+			t.Errorf("after %q the API says %q", tt.line, got)
+		}
+		report := inside(t, s, policyFile)
+		if got := find(report, "host/api"); got.Verdict != tt.verdict || !strings.Contains(got.Got, tt.why) {
+			t.Errorf("after %q host/api is %v: %s; want %v, %q", tt.line, got.Verdict, got.Got, tt.verdict, tt.why)
+		}
+	}
 }
 
 // serves looks at the service from outside, through the firewall, and at what

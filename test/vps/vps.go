@@ -149,7 +149,7 @@ func (s *Server) Boot() {
 		s.t.Fatal(err)
 	}
 	cmd := exec.Command("systemd-nspawn", "-q", "-D", s.Root, "--register=no", "--keep-unit", "-b", "--network-namespace-path=/run/netns/"+s.in,
-		"--capability=CAP_NET_ADMIN", "--kill-signal=SIGRTMIN+3", "--link-journal=no", "--resolv-conf=off", "--timezone=off", "--machine="+s.in)
+		"--capability=CAP_NET_ADMIN,CAP_BPF", "--system-call-filter=bpf", "--kill-signal=SIGRTMIN+3", "--link-journal=no", "--resolv-conf=off", "--timezone=off", "--machine="+s.in)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
