@@ -3,11 +3,12 @@ package vps_test
 import (
 	"flag"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the transcript in docs/host.txt")
+var update = flag.Bool("update", false, "write what the docs have of a run anew")
 
 // TestFromABareServer is the whole way: plan, apply, a new session, confirm.
 func TestFromABareServer(t *testing.T) {
@@ -40,11 +41,29 @@ func TestFromABareServer(t *testing.T) {
 				t.Errorf("status: %v\n%s", err, out)
 			}
 			session += "\n$ ssh deploy@SERVER sudo ringwall host status\n" + out
-			if *update {
-				if err := os.WriteFile("../../docs/host.txt", []byte(session), 0o644); err != nil {
-					t.Error(err)
-				}
-			}
+			transcript(t, session)
 		})
+	}
+}
+
+// transcript compares the whole way with the one in the docs, but for what is
+// another every time: when it was, and which machine.
+func transcript(t *testing.T, session string) {
+	t.Helper()
+	for was, name := range map[string]string{`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`: "2026-01-02 03:04:05", `\b[0-9a-f]{32}\b`: "0123456789abcdef0123456789abcdef"} {
+		session = regexp.MustCompile(was).ReplaceAllString(session, name)
+	}
+	const path = "../../docs/host.txt"
+	if *update {
+		if err := os.WriteFile(path, []byte(session), 0o644); err != nil {
+			t.Error(err)
+		}
+	}
+	docs, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(docs) != session {
+		t.Errorf("docs/host.txt tells of another way; -update writes it anew:%s%s", differing("-", string(docs), session), differing("+", session, string(docs)))
 	}
 }

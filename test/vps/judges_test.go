@@ -205,5 +205,6 @@ func (j *judges) audit(args ...string) (content map[string]bool, index string) {
 	for _, test := range blamed {
 		content[test] = false
 	}
+	j.t.Logf("Lynis blames %s", strings.Join(blamed, " "))
 	return content, index
 }
