@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 	"github.com/ringwall/ringwall"
 	"github.com/ringwall/ringwall/audit"
 	"github.com/ringwall/ringwall/edge/acme"
+	"github.com/ringwall/ringwall/internal/pebbletest"
 	"github.com/ringwall/ringwall/internal/porttest"
 	"github.com/ringwall/ringwall/internal/state"
 	"github.com/ringwall/ringwall/policy"
@@ -45,17 +47,17 @@ func newSite(t *testing.T, name string) *site {
 		events: make(chan audit.Event, 1000), lines: make(chan slog.Record, 100_000)}
 }
 
-func (s *site) policy(a *authority) *policy.Policy {
+func (s *site) policy(a *pebbletest.Authority) *policy.Policy {
 	p := policy.Default()
 	p.Site = s.name
 	p.Edge.Listen, p.Edge.Redirect = loopback(s.https), loopback(s.http)
-	p.Edge.TLS.ACME = policy.ACME{Email: "ops@example.com", Directory: a.directory, Trust: a.trust}
+	p.Edge.TLS.ACME = policy.ACME{Email: "ops@example.com", Directory: a.Directory, Trust: a.Trust}
 	p.App.Routes = []policy.Route{{Path: "/", Allow: []string{"anyone"}}}
 	return p
 }
 
 // start serves until the test ends, or stop.
-func (s *site) start(a *authority) {
+func (s *site) start(a *pebbletest.Authority) {
 	s.t.Helper()
 	p := s.policy(a)
 	log := slog.New(recorder{s.lines})
@@ -139,8 +141,8 @@ func (s *site) line(message string) slog.Record {
 }
 
 // dial is a client that believes in the authority.
-func (s *site) dial(a *authority) (*x509.Certificate, error) {
-	c, err := tls.Dial("tcp", loopback(s.https), &tls.Config{ServerName: s.name, RootCAs: a.roots})
+func (s *site) dial(a *pebbletest.Authority) (*x509.Certificate, error) {
+	c, err := tls.Dial("tcp", loopback(s.https), &tls.Config{ServerName: s.name, RootCAs: a.Roots})
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +152,7 @@ func (s *site) dial(a *authority) (*x509.Certificate, error) {
 
 // served waits for the handshake in which the certificate of an event is there:
 // the event comes when it is stored.
-func (s *site) served(a *authority, other *x509.Certificate) *x509.Certificate {
+func (s *site) served(a *pebbletest.Authority, other *x509.Certificate) *x509.Certificate {
 	s.t.Helper()
 	for end := time.Now().Add(10 * time.Second); ; {
 		leaf, err := s.dial(a)
@@ -166,10 +168,10 @@ func (s *site) served(a *authority, other *x509.Certificate) *x509.Certificate {
 func TestIssuedByHTTP01(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "http01.example.com")
-	a := startAuthority(t, s.http, porttest.Port(t), 90*24*time.Hour) // nobody is where TLS-ALPN-01 looks
+	a := pebbletest.Start(t, s.http, porttest.Port(t), 90*24*time.Hour) // nobody is where TLS-ALPN-01 looks
 	s.start(a)
 	e := s.wait(audit.CertificateObtained)
-	if !reads(e.Detail, "issued", a.directory, s.name, "until ") || e.Outcome != audit.Success {
+	if !reads(e.Detail, "issued", a.Directory, s.name, "until ") || e.Outcome != audit.Success {
 		t.Errorf("event %+v", e)
 	}
 	s.served(a, nil)
@@ -229,7 +231,7 @@ func ownersAlone(t *testing.T, dir string) {
 func TestIssuedByTLSALPN01(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "alpn01.example.com")
-	a := startAuthority(t, porttest.Port(t), s.https, 90*24*time.Hour) // nobody is where HTTP-01 looks
+	a := pebbletest.Start(t, porttest.Port(t), s.https, 90*24*time.Hour) // nobody is where HTTP-01 looks
 	s.start(a)
 	s.wait(audit.CertificateObtained)
 	s.served(a, nil)
@@ -246,7 +248,7 @@ func TestRenewedBeforeItExpires(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "renewed.example.com")
 	s.renewEvery = 100 * time.Millisecond
-	a := startAuthority(t, s.http, s.https, 9*time.Second)
+	a := pebbletest.Start(t, s.http, s.https, 9*time.Second)
 	s.start(a)
 	s.wait(audit.CertificateObtained)
 	old := s.served(a, nil)
@@ -254,7 +256,7 @@ func TestRenewedBeforeItExpires(t *testing.T) {
 	if now := time.Now(); now.After(old.NotAfter) {
 		t.Errorf("renewed at %v, and the old one was good until %v", now, old.NotAfter)
 	}
-	if !reads(e.Detail, "renewed", a.directory) {
+	if !reads(e.Detail, "renewed", a.Directory) {
 		t.Errorf("detail %q", e.Detail)
 	}
 	s.served(a, old)
@@ -264,12 +266,12 @@ func TestTrapAuthorityDown(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "down.example.com")
 	s.renewEvery = 100 * time.Millisecond
-	a := startAuthority(t, s.http, s.https, 60*time.Second)
+	a := pebbletest.Start(t, s.http, s.https, 60*time.Second)
 	s.start(a)
 	s.wait(audit.CertificateObtained)
 	old := s.served(a, nil)
 	s.stop()
-	a.stop()
+	a.Stop()
 
 	// After a restart, as before: what is stored is served at once.
 	s.start(a)
@@ -284,11 +286,11 @@ func TestTrapAuthorityDownWhenItIsTime(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "late.example.com")
 	s.renewEvery = 100 * time.Millisecond
-	a := startAuthority(t, s.http, s.https, 15*time.Second)
+	a := pebbletest.Start(t, s.http, s.https, 15*time.Second)
 	s.start(a)
 	s.wait(audit.CertificateObtained)
 	old := s.served(a, nil)
-	a.stop()
+	a.Stop()
 	e := s.wait(audit.CertificateFailed)
 	if !reads(e.Detail, s.name, "connection refused") || e.Outcome != audit.Failure {
 		t.Errorf("event %+v", e)
@@ -318,7 +320,7 @@ func TestTrapWrongChallenge(t *testing.T) {
 	port := other.Addr().(*net.TCPAddr).Port
 
 	s := newSite(t, "elsewhere.example.com") // its name leads to the stranger
-	a := startAuthority(t, port, port, 90*24*time.Hour)
+	a := pebbletest.Start(t, port, port, 90*24*time.Hour)
 	s.start(a)
 	e := s.wait(audit.CertificateFailed)
 	if !reads(e.Detail, s.name, "urn:ietf:params:acme:error:") {
@@ -355,7 +357,7 @@ func TestTrapWrongChallenge(t *testing.T) {
 func TestTrapStoredPairThatDoesNotBelongTogether(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "crashed.example.com")
-	a := startAuthority(t, s.http, s.https, 90*24*time.Hour)
+	a := pebbletest.Start(t, s.http, s.https, 90*24*time.Hour)
 	s.start(a)
 	s.wait(audit.CertificateObtained)
 	old := s.served(a, nil)
@@ -364,7 +366,7 @@ func TestTrapStoredPairThatDoesNotBelongTogether(t *testing.T) {
 	if err != nil || len(keys) != 1 {
 		t.Fatalf("keys %v, %v", keys, err)
 	}
-	_, key := ownCertificate(t, t.TempDir())
+	_, key := pebbletest.OwnCertificate(t, t.TempDir())
 	b, err := os.ReadFile(key)
 	if err != nil {
 		t.Fatal(err)
@@ -398,5 +400,29 @@ func TestMistakes(t *testing.T) {
 		if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 			t.Errorf("%s: %v, want %q", name, err, tt.err)
 		}
+	}
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	pebbletest.Remove()
+	os.Exit(code)
+}
+
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", fmt.Sprint(port)) }
+
+func reads(text string, words ...string) bool {
+	for _, w := range words {
+		if !strings.Contains(text, w) {
+			return false
+		}
+	}
+	return true
+}
+
+func writeFile(t *testing.T, name string, b []byte) {
+	t.Helper()
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }

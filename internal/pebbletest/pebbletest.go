@@ -1,4 +1,6 @@
-package acme_test
+// Package pebbletest runs Pebble, the authority that Let's Encrypt tests clients
+// with, for tests: real orders, validations and certificates, on loopback.
+package pebbletest
 
 import (
 	"bytes"
@@ -11,6 +13,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -19,7 +22,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -29,45 +31,56 @@ import (
 	"github.com/ringwall/ringwall/internal/porttest"
 )
 
-// pebbleFolder is of this process alone, which removes it.
-var pebbleFolder = filepath.Join(os.TempDir(), fmt.Sprintf("ringwall-pebble-%d", os.Getpid()))
+// folder is of this process alone.
+var folder = filepath.Join(os.TempDir(), fmt.Sprintf("ringwall-pebble-%d", os.Getpid()))
 
-// pebbleBinary builds Pebble, the authority that Let's Encrypt tests clients
-// with, at the version that tools/pebble pins.
-var pebbleBinary = sync.OnceValues(func() (string, error) {
-	if err := os.MkdirAll(pebbleFolder, 0o700); err != nil {
+// Binary builds Pebble, once for a process, at the version that tools/pebble pins.
+// Remove is to be called at its end.
+var Binary = sync.OnceValues(func() (string, error) {
+	root, err := os.Getwd() // that of the package under test
+	if err != nil {
 		return "", err
 	}
-	pebble := filepath.Join(pebbleFolder, "pebble")
+	for ; ; root = filepath.Dir(root) {
+		if _, err := os.Stat(filepath.Join(root, "tools", "pebble")); err == nil {
+			break
+		}
+		if root == filepath.Dir(root) {
+			return "", errors.New("tools/pebble is not above this test")
+		}
+	}
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return "", err
+	}
+	pebble := filepath.Join(folder, "pebble")
 	build := exec.Command("go", "build", "-o", pebble, "github.com/letsencrypt/pebble/v2/cmd/pebble")
-	build.Dir = filepath.Join("..", "..", "tools", "pebble")
+	build.Dir = filepath.Join(root, "tools", "pebble")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // it runs on any machine
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build Pebble: %w\n%s", err, out)
 	}
 	return pebble, nil
 })
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	os.RemoveAll(pebbleFolder)
-	os.Exit(code)
+// Remove removes what Binary built, if it did.
+func Remove() { _ = os.RemoveAll(folder) }
+
+// An Authority is a Pebble on loopback, for which every name is 127.0.0.1.
+type Authority struct {
+	Directory string
+	Trust     string         // PEM file of the CA of the authority's own address
+	Roots     *x509.CertPool // of the certificates that it issues
+	Stop      func()
 }
 
-// An authority is a Pebble on loopback, for which every name is 127.0.0.1.
-type authority struct {
-	directory string
-	trust     string         // PEM file of the CA of the authority's own address
-	roots     *x509.CertPool // of the certificates that it issues
-	stop      func()
-}
-
-// startAuthority validates at the two ports and issues for a time.
-func startAuthority(t *testing.T, httpPort, tlsPort int, validity time.Duration) *authority {
+// Start starts one that validates at the two ports and issues for a time. It
+// stops with the test.
+func Start(t testing.TB, httpPort, tlsPort int, validity time.Duration) *Authority {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("an authority is built and started")
 	}
-	pebble, err := pebbleBinary()
+	pebble, err := Binary()
 	if err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatal(err)
@@ -75,19 +88,9 @@ func startAuthority(t *testing.T, httpPort, tlsPort int, validity time.Duration)
 		t.Skip(err)
 	}
 	dir := t.TempDir()
-	cert, key := ownCertificate(t, dir)
-	listen, manage := fmt.Sprintf("127.0.0.1:%d", porttest.Port(t)), fmt.Sprintf("127.0.0.1:%d", porttest.Port(t))
-	config, err := json.Marshal(map[string]any{"pebble": map[string]any{
-		"listenAddress": listen, "managementListenAddress": manage, "certificate": cert, "privateKey": key,
-		"httpPort": httpPort, "tlsPort": tlsPort, "keyAlgorithm": "ecdsa",
-		"retryAfter": map[string]int{"authz": 1, "order": 1},
-		"profiles":   map[string]any{"default": map[string]any{"description": "all", "validityPeriod": int(validity.Seconds())}},
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(dir, "pebble.json")
-	writeFile(t, file, config)
+	listen, manage := porttest.Address(t), porttest.Address(t)
+	cert := Configure(t, dir, dir, listen, manage, httpPort, tlsPort, validity)
+	file := filepath.Join(dir, Config)
 	cmd := exec.Command(pebble, "-config", file, "-dnsserver", nameServer(t))
 	cmd.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_AUTHZREUSE=0")
 	var out bytes.Buffer
@@ -103,7 +106,7 @@ func startAuthority(t *testing.T, httpPort, tlsPort int, validity time.Duration)
 		}
 	})
 	t.Cleanup(stop)
-	a := &authority{directory: "https://" + listen + "/dir", trust: cert, stop: stop}
+	a := &Authority{Directory: "https://" + listen + "/dir", Trust: cert, Stop: stop}
 	pool := x509.NewCertPool()
 	pemBytes, err := os.ReadFile(cert)
 	if err != nil || !pool.AppendCertsFromPEM(pemBytes) {
@@ -124,17 +127,39 @@ func startAuthority(t *testing.T, httpPort, tlsPort int, validity time.Duration)
 			time.Sleep(10 * time.Millisecond) // a process says nothing when it listens
 		}
 	}
-	get(a.directory)
-	a.roots = x509.NewCertPool()
-	if !a.roots.AppendCertsFromPEM(get("https://" + manage + "/roots/0")) {
+	get(a.Directory)
+	a.Roots = x509.NewCertPool()
+	if !a.Roots.AppendCertsFromPEM(get("https://" + manage + "/roots/0")) {
 		t.Fatal("Pebble has no root")
 	}
 	return a
 }
 
+// Config is the name of the file of Configure that Pebble is started with.
+const Config = "pebble.json"
+
+// Configure writes what Pebble is started with to a folder, which Pebble will see
+// as home, and returns the PEM file there of the CA of its own address.
+func Configure(t testing.TB, dir, home, listen, manage string, httpPort, tlsPort int, validity time.Duration) (trust string) {
+	t.Helper()
+	OwnCertificate(t, dir)
+	config, err := json.Marshal(map[string]any{"pebble": map[string]any{
+		"listenAddress": listen, "managementListenAddress": manage,
+		"certificate": filepath.Join(home, "ca.pem"), "privateKey": filepath.Join(home, "ca.key"),
+		"httpPort": httpPort, "tlsPort": tlsPort, "keyAlgorithm": "ecdsa",
+		"retryAfter": map[string]int{"authz": 1, "order": 1},
+		"profiles":   map[string]any{"default": map[string]any{"description": "all", "validityPeriod": int(validity.Seconds())}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(dir, Config), config)
+	return filepath.Join(home, "ca.pem")
+}
+
 // nameServer answers every question with 127.0.0.1, over TCP as Pebble asks, and
 // says where it is asked.
-func nameServer(t *testing.T) string {
+func nameServer(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -188,8 +213,8 @@ func answerName(conn net.Conn) error {
 	return err
 }
 
-// ownCertificate is the one of the authority's address, its own CA.
-func ownCertificate(t *testing.T, dir string) (cert, key string) {
+// OwnCertificate writes the one of the authority's address, its own CA, and its key.
+func OwnCertificate(t testing.TB, dir string) (cert, key string) {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -214,20 +239,9 @@ func ownCertificate(t *testing.T, dir string) (cert, key string) {
 	return cert, key
 }
 
-func writeFile(t *testing.T, name string, b []byte) {
+func writeFile(t testing.TB, name string, b []byte) {
 	t.Helper()
 	if err := os.WriteFile(name, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func loopback(port int) string { return net.JoinHostPort("127.0.0.1", fmt.Sprint(port)) }
-
-func reads(text string, words ...string) bool {
-	for _, w := range words {
-		if !strings.Contains(text, w) {
-			return false
-		}
-	}
-	return true
 }
