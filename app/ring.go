@@ -273,13 +273,14 @@ func inForce(p *policy.Policy, c Control, now time.Time) bool {
 	return !ok || c.Fixed || w.Expired(now)
 }
 
-// checkWaivers finds waivers of controls that there are not. Those of the edge
-// and of accounts are for whoever has them to judge.
+// checkWaivers finds waivers of controls that there are not. Those of the edge,
+// of accounts and of the server are for whoever has them to judge.
 func checkWaivers(p *policy.Policy, controls []Control) error {
 	var errs []error
 next:
 	for i, w := range p.Waivers {
-		if strings.HasPrefix(w.Control, "edge/") || strings.HasPrefix(w.Control, "identity/") {
+		ring, _, _ := strings.Cut(w.Control, "/")
+		if ring == "edge" || ring == "identity" || ring == "host" {
 			continue
 		}
 		for _, c := range controls {

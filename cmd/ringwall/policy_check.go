@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/ringwall/ringwall"
 	"github.com/ringwall/ringwall/edge/http3"
+	"github.com/ringwall/ringwall/host"
 	"github.com/ringwall/ringwall/metrics"
 	"github.com/ringwall/ringwall/policy"
 )
@@ -63,7 +65,7 @@ func compile(p *policy.Policy) error {
 		return err
 	}
 	_, err = ringwall.New(p, handler, deps)
-	return err
+	return errors.Join(err, host.CheckWaivers(p))
 }
 
 func count(n int, noun ...string) string {
