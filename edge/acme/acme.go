@@ -15,10 +15,12 @@ package acme
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -45,6 +47,10 @@ type Deps struct {
 // A Manager gets and renews the certificate of one site. It is the Certificates
 // of ringwall.Deps, and safe for concurrent use.
 type Manager struct {
+	behind  bool   // nginx is the edge
+	through string // its address for plain HTTP; "": it cannot be asked there
+	probe   string // what this process alone answers a challenge of the same name with
+
 	site      string
 	authority policy.ACME
 	trust     *x509.CertPool // nil: the system's
@@ -69,6 +75,12 @@ func New(p *policy.Policy, dir state.Dir, deps Deps) (*Manager, error) {
 		return nil, p.Errorf("edge.tls.acme.email", "write the address of whoever runs the site", "no authority is asked without an address")
 	}
 	m := &Manager{site: p.Site, authority: a, dir: dir, log: deps.Log, audit: deps.Audit}
+	if p.NginxIsEdge() {
+		m.behind, m.probe = true, rand.Text()
+		if !p.Edge.ProxyProtocol { // else whoever asks must say first who he is
+			m.through = p.Edge.Redirect
+		}
+	}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
@@ -88,8 +100,9 @@ func New(p *policy.Policy, dir state.Dir, deps Deps) (*Manager, error) {
 	return m, nil
 }
 
-// Run gets the certificate and keeps it renewed until ctx ends. https and
-// redirect are the addresses that are listened on; redirect "" leaves HTTP-01
+// Run gets the certificate and keeps it renewed until ctx ends. Where nginx is the
+// edge, it waits until that hands challenges on: an authority takes few failures.
+// https and redirect are the addresses that are listened on; redirect "" leaves HTTP-01
 // out. It is to be called once.
 func (m *Manager) Run(ctx context.Context, https, redirect string) {
 	var config *certmagic.Config
@@ -102,6 +115,9 @@ func (m *Manager) Run(ctx context.Context, https, redirect string) {
 	config = m.configure(cache, https, redirect)
 	m.config.Store(config)
 	m.setAside(ctx, config)
+	if !m.handedOn(ctx) {
+		return
+	}
 	m.log.Info("the certificate comes from an authority", "site", m.site, "authority", m.authority.Directory)
 	if err := config.ManageAsync(ctx, []string{m.site}); err != nil {
 		m.failed(err.Error())
@@ -144,6 +160,7 @@ func (m *Manager) configure(cache *certmagic.Cache, https, redirect string) *cer
 		// memory of this process. The addresses are named since certmagic would
 		// open them if nobody had.
 		DisableHTTPChallenge:      redirect == "",
+		DisableTLSALPNChallenge:   m.behind, // nginx has the handshakes
 		DisableDistributedSolvers: true,
 		ListenHost:                host,
 		AltTLSALPNPort:            port,
@@ -193,6 +210,10 @@ func (m *Manager) Challenge(next http.Handler) http.Handler {
 		}
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if m.probe != "" && r.URL.Path == edge.ChallengePath+m.probe {
+			_, _ = io.WriteString(w, m.probe)
+			return
+		}
 		if c, ok := certmagic.GetACMEChallenge(m.site); ok && c.Type == "http-01" && certmagic.SolveHTTPChallenge(log, w, r, c.Challenge) {
 			return
 		}
