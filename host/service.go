@@ -20,6 +20,7 @@ const (
 	serviceBinary = "/usr/local/bin/ringwall"
 	stateFolder   = "/var/lib/ringwall"
 	secretsFolder = "/etc/ringwall/secrets"
+	proofFile     = secretsFolder + "/edge_nginx_proof"
 	writtenByUs   = "# Written by ringwall host apply.\n"
 )
 
@@ -50,7 +51,10 @@ func noService(p *policy.Policy, f *Facts) (string, error) {
 	}
 	switch {
 	case p.NginxIsEdge():
-		return "nginx takes the connections: see ringwall nginx install", nil
+		if found, err = f.Glob(proofFile); err != nil || len(found) == 0 {
+			return "there is no " + proofFile + " that nginx proves itself with, which ringwall nginx install makes", err
+		}
+		return "", nil
 	case p.Edge.TLS.Cert == "" && p.Edge.TLS.ACME.Email == "":
 		return "edge.tls names no certificate, and nothing is served without", nil
 	}
@@ -97,6 +101,11 @@ func planService(p *policy.Policy, f *Facts) ([]Change, error) {
 		}
 		changes = append(changes, more...)
 	}
+	more, err := unusedSockets(f, units)
+	if err != nil {
+		return nil, err
+	}
+	changes = append(changes, more...)
 	written := len(changes) > 0
 	started := false
 	for _, u := range append(units[1:], units[0]) { // the sockets first: they need nothing
@@ -120,8 +129,15 @@ var secretName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
 // serviceUnits are the units as we ship them, the service first, with the ports
 // of the policy and each file in the secrets' folder as a credential.
 func serviceUnits(p *policy.Policy, f *Facts) ([]unitFile, error) {
-	names := []string{serviceName, "ringwall-https.socket"}
-	if p.Edge.Redirect != "" {
+	names := []string{serviceName}
+	folders, err := nginxFolders(p)
+	if err != nil {
+		return nil, err
+	}
+	if !p.NginxIsEdge() {
+		names = append(names, "ringwall-https.socket")
+	}
+	if p.Edge.Redirect != "" && !p.NginxIsEdge() {
 		names = append(names, "ringwall-redirect.socket")
 	}
 	if p.Edge.HTTP3 {
@@ -147,7 +163,12 @@ func serviceUnits(p *policy.Policy, f *Facts) ([]unitFile, error) {
 				}
 			}
 			content = replaceLine(content, "LoadCredential=", credentials.String())
-			content = replaceLine(content, "Sockets=", "Sockets="+strings.Join(names[1:], " ")+"\n")
+			sockets := ""
+			if len(names) > 1 {
+				sockets = "Sockets=" + strings.Join(names[1:], " ") + "\n"
+			}
+			content = replaceLine(content, "Sockets=", sockets)
+			content = replaceLine(content, "StateDirectory=", "StateDirectory=ringwall/serve"+folders+"\n")
 		case "ringwall-redirect.socket":
 			content = replaceLine(content, "ListenStream=", "ListenStream="+listenOf(p.Edge.Redirect)+"\n")
 		case "ringwall-http3.socket":
@@ -158,6 +179,55 @@ func serviceUnits(p *policy.Policy, f *Facts) ([]unitFile, error) {
 		units = append(units, unitFile{name, writtenByUs + content})
 	}
 	return units, nil
+}
+
+// nginxFolders are what the service writes for nginx, as systemd.exec(5) names
+// them behind a folder of its own: the state, and of a unix socket the folder.
+// systemd makes them, as nobody but the service's user may write them.
+func nginxFolders(p *policy.Policy) (string, error) {
+	if !p.NginxIsEdge() {
+		return "", nil
+	}
+	n := p.Edge.Nginx
+	state, ok := strings.CutPrefix(n.State, "/var/lib/")
+	if !ok {
+		return "", p.Errorf("edge.nginx.state", "write a folder below /var/lib, such as /var/lib/ringwall/nginx", "systemd lets the service write to no folder but below /var/lib, and this is %s", n.State)
+	}
+	folders := " " + state
+	if socket, ok := strings.CutPrefix(n.Listen, "unix:"); ok {
+		run, ok := strings.CutPrefix(filepath.Dir(socket), "/run/")
+		if !ok {
+			return "", p.Errorf("edge.nginx.listen", "write unix:/run/ringwall/nginx.sock", "systemd lets the service make a socket in no folder but below /run, and this is %s", n.Listen)
+		}
+		folders += "\nRuntimeDirectory=" + run
+	}
+	return folders, nil
+}
+
+// unusedSockets turns off the sockets of ours that the policy has no use for any
+// more: they would hold ports that nginx needs.
+func unusedSockets(f *Facts, units []unitFile) ([]Change, error) {
+	var changes []Change
+	for _, name := range []string{"ringwall-https.socket", "ringwall-redirect.socket", "ringwall-http3.socket"} {
+		if slices.ContainsFunc(units, func(u unitFile) bool { return u.name == name }) {
+			continue
+		}
+		there, err := f.File(unitFolder + name)
+		if err != nil {
+			return nil, err
+		}
+		if !there.Exists || !strings.HasPrefix(there.Content, writtenByUs) {
+			continue
+		}
+		u, err := f.Unit(name)
+		if err != nil {
+			return nil, err
+		}
+		if u.Running() || u.Enabled == "enabled" {
+			changes = append(changes, Change{Title: "turn off " + name + ", which the policy has no use for", Unit: &Unit{Name: name, Do: Disable}})
+		}
+	}
+	return changes, nil
 }
 
 // replaceLine puts text in the place of the lines that begin with a word.

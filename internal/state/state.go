@@ -22,8 +22,15 @@ type Dir string
 // ~/.local/state/ringwall. It makes nothing. A relative folder is an error, as
 // the XDG base directory specification asks.
 func Path(getenv func(string) string) (string, error) {
-	// systemd separates several directories by colons; the first is ours.
+	// systemd separates several directories by colons, in the order of their names:
+	// ours is called serve, or is the first.
 	first, _, _ := strings.Cut(getenv("STATE_DIRECTORY"), ":")
+	for dir := range strings.SplitSeq(getenv("STATE_DIRECTORY"), ":") {
+		if filepath.Base(dir) == "serve" {
+			first = dir
+			break
+		}
+	}
 	for _, c := range []struct{ from, dir string }{
 		{"STATE_DIRECTORY", first},
 		{"RINGWALL_STATE", getenv("RINGWALL_STATE")},

@@ -17,6 +17,7 @@ func TestPath(t *testing.T) {
 	}{
 		{name: "systemd first", want: "/var/lib/ringwall", env: map[string]string{
 			"STATE_DIRECTORY": "/var/lib/ringwall:/var/lib/other", "RINGWALL_STATE": "/r", "HOME": "/h"}},
+		{name: "systemd sorts", want: "/var/lib/ringwall/serve", env: map[string]string{"STATE_DIRECTORY": "/var/lib/ringwall/nginx:/var/lib/ringwall/serve"}},
 		{name: "own variable", want: "/r", env: map[string]string{"RINGWALL_STATE": "/r/", "XDG_STATE_HOME": "/x", "HOME": "/h"}},
 		{name: "xdg", want: "/x/ringwall", env: map[string]string{"XDG_STATE_HOME": "/x", "HOME": "/h"}},
 		{name: "home", want: "/h/.local/state/ringwall", env: map[string]string{"HOME": "/h"}},
