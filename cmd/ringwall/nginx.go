@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -59,7 +60,16 @@ func (f *nginxFlags) host() (nginx.Host, error) {
 	if err != nil {
 		return h, &failure{err, 1, "apt-get install nginx, or name it with --nginx"}
 	}
-	h.Conf, h.Prefix = f.conf, f.prefix
+	for _, path := range []struct {
+		to   *string
+		name string
+	}{{&h.Binary, h.Binary}, {&h.Conf, f.conf}, {&h.Prefix, f.prefix}} { // units and logrotate run it elsewhere
+		if path.name != "" {
+			if *path.to, err = filepath.Abs(path.name); err != nil {
+				return h, err
+			}
+		}
+	}
 	return h, nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -12,11 +13,13 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/exec"
 	"os/signal"
 	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -93,24 +96,37 @@ func installNginx(ctx context.Context, out io.Writer, f *nginxFlags, adopt, ca s
 		return err
 	}
 	o.WithoutIPv6 = !hasIPv6()
-	in := &nginx.Installer{Host: h, Options: o, Owner: serviceUser(), Adopt: adopt,
+	in := &nginx.Installer{Host: h, Options: o, Owner: stateOwner(p), Adopt: adopt,
 		Say: func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }}
 	if !skip {
-		in.Check = func(ctx context.Context) error { return checkNginx(ctx, out, p, ca) }
+		in.Check = func(ctx context.Context) error { return checkNginx(ctx, out, p, h, ca) }
 	}
 	switch err := in.Install(ctx, p); {
 	case errors.Is(err, nginx.ErrNeedsCertificate):
-		fmt.Fprintf(out, "%v. next:\n  certbot certonly --webroot --webroot-path %s -d %s --deploy-hook 'nginx -s reload'\n  ringwall nginx install\n",
-			err, p.Edge.Nginx.Webroot, p.Site)
+		fmt.Fprintf(out, "%v. next:\n  certbot certonly --webroot --webroot-path %s -d %s --deploy-hook '%s'\n  ringwall nginx install\n",
+			err, p.Edge.Nginx.Webroot, p.Site, h.Command("-s", "reload"))
 		return nil
 	case err != nil:
 		return err
 	}
 	fmt.Fprintf(out, "in force: https://%s through nginx\n", p.Site)
-	if _, err := os.Stat("/run/systemd/system"); err == nil {
-		fmt.Fprintln(out, "next, once, so that nginx is told of bans and new certificates:\n  systemctl daemon-reload && systemctl enable --now ringwall-nginx.path")
-	}
+	watchNginx(ctx, out)
 	return nil
+}
+
+// watchNginx has systemd run the unit that tells nginx of bans and certificates.
+func watchNginx(ctx context.Context, out io.Writer) {
+	if _, err := os.Stat("/run/systemd/system"); err != nil {
+		return
+	}
+	for _, argv := range [][]string{{"systemctl", "daemon-reload"}, {"systemctl", "enable", "--quiet", nginxUnit}, {"systemctl", "restart", nginxUnit}} {
+		if said, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput(); err != nil {
+			fmt.Fprintf(out, "%s: %v %s\nnext, so that nginx is told of bans and new certificates:\n  systemctl daemon-reload && systemctl enable --now %s\n",
+				strings.Join(argv, " "), err, strings.TrimSpace(string(said)), nginxUnit)
+			return
+		}
+	}
+	fmt.Fprintf(out, "%s is enabled: it tells nginx of bans and new certificates\n", nginxUnit)
 }
 
 // makeProof makes the secret; serve must have it before nginx says it.
@@ -130,7 +146,7 @@ func makeProof(out io.Writer, p *policy.Policy, file string) error {
 			return err
 		}
 	}
-	fmt.Fprintf(out, "made %s, for the eyes of ringwall serve and of nginx only. Nothing of nginx was touched yet.\nnext:\n  start ringwall serve, or restart it: it then listens for nginx on %s\n  ringwall nginx install\n",
+	fmt.Fprintf(out, "made %s, for the eyes of ringwall serve and of nginx only. Nothing of nginx was touched yet.\nnext:\n  start ringwall serve, or restart it: it then listens for nginx on %s (ringwall host apply makes it a service)\n  ringwall nginx install\n",
 		name, p.Edge.Nginx.Listen)
 	return nil
 }
@@ -173,7 +189,7 @@ func adoptNginx(ctx context.Context, out io.Writer, h nginx.Host, file string, p
 }
 
 // checkNginx looks at the site on this machine, past any name server.
-func checkNginx(ctx context.Context, out io.Writer, p *policy.Policy, ca string) error {
+func checkNginx(ctx context.Context, out io.Writer, p *policy.Policy, h nginx.Host, ca string) error {
 	host, port, err := net.SplitHostPort(p.Edge.Listen)
 	if err != nil {
 		return err
@@ -202,7 +218,7 @@ func checkNginx(ctx context.Context, out io.Writer, p *policy.Policy, ca string)
 	if err != nil {
 		return err
 	}
-	if err := answers(ctx, c, p); err != nil {
+	if err := answers(ctx, c, p, h); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "looking at %s from outside, which takes a minute\n", at)
@@ -220,15 +236,24 @@ func checkNginx(ctx context.Context, out io.Writer, p *policy.Policy, ca string)
 }
 
 // answers waits until the site is served through nginx: its old workers may take
-// a moment longer, and an authority minutes for a first certificate.
-func answers(ctx context.Context, c *probe.Client, p *policy.Policy) error {
+// a moment longer, and an authority minutes for a first certificate. A server
+// that is not root writes that, and cannot have nginx read it.
+func answers(ctx context.Context, c *probe.Client, p *policy.Policy, h nginx.Host) error {
 	patience := 10 * time.Second
 	if p.Edge.TLS.ACME.Enabled() {
 		patience = 2 * time.Minute
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	file, _ := nginx.Certificate(p)
+	was, _ := os.ReadFile(file)
 	for {
+		if now, err := os.ReadFile(file); err == nil && !bytes.Equal(now, was) {
+			if out, err := exec.CommandContext(ctx, h.Binary, h.Args("-s", "reload")...).CombinedOutput(); err != nil {
+				return fmt.Errorf("%s, for a new certificate: %w: %s", h.Command("-s", "reload"), err, bytes.TrimSpace(out))
+			}
+			was = now
+		}
 		own, _ := c.Fresh()
 		res, err := own.Do(ctx, probe.Request{Target: "/healthz"})
 		if err == nil && res.Status < 500 {
@@ -243,6 +268,17 @@ func answers(ctx context.Context, c *probe.Client, p *policy.Policy) error {
 		case <-time.After(500 * time.Millisecond):
 		}
 	}
+}
+
+// stateOwner is whose folder edge.nginx.state is, once the service has run as a
+// user of systemd's making; else serviceUser.
+func stateOwner(p *policy.Policy) *nginx.Owner {
+	if fi, err := os.Stat(p.Edge.Nginx.State); err == nil {
+		if st, ok := fi.Sys().(*syscall.Stat_t); ok && st.Uid != 0 {
+			return &nginx.Owner{UID: int(st.Uid), GID: int(st.Gid)}
+		}
+	}
+	return serviceUser()
 }
 
 // serviceUser is the user ringwall, if the machine has one; nil: whoever installs.

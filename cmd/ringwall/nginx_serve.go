@@ -19,16 +19,17 @@ import (
 // banned, hears what nginx refused, and hands it the certificate.
 type beside struct {
 	banner *nginx.Banner
+	given  *os.File // the socket of the server whose place this one takes; nil: none
 	events *nginx.Events
 	source func(context.Context) (cert, key []byte, err error) // nil: nginx has files of somebody else's
 }
 
 // openBans makes the list of bans, with the kernel as who is told of them, where
 // ringwall host apply has set that up, and nginx when it is the edge.
-func (s *server) openBans(dir state.Dir, p *policy.Policy) {
+func (s *server) openBans(dir state.Dir, p *policy.Policy, given *os.File) {
 	told := kernel()
 	if p.NginxIsEdge() {
-		s.beside = &beside{banner: nginx.NewBanner(p, nginxReload(), sinkOf{s})}
+		s.beside = &beside{given: given, banner: nginx.NewBanner(p, nginxReload(), sinkOf{s})}
 		told = append(told, s.beside.banner)
 	}
 	c := edge.BansConfig{Dir: dir}
@@ -57,7 +58,7 @@ func (s *server) openBeside(p *policy.Policy, certificates edge.Certificates) (e
 	}); ok {
 		s.beside.source = c.PEM
 	}
-	s.beside.events, err = nginx.ListenEvents(p, audit.Tee(s.audit, s.bans), time.Now)
+	s.beside.events, err = nginx.ListenEvents(p, s.beside.given, audit.Tee(s.audit, s.bans), time.Now)
 	return err
 }
 
@@ -73,10 +74,31 @@ func (b *beside) run(ctx context.Context, s *server) {
 	}
 }
 
+// hand is a copy of the socket for the next server; nil: there is no nginx.
+func (b *beside) hand() (*os.File, error) {
+	if b == nil {
+		return nil, nil
+	}
+	return b.events.File()
+}
+
+// yield leaves nginx's events to the next server.
+func (b *beside) yield() {
+	if b != nil {
+		b.events.Close()
+	}
+}
+
+// nginxUnit has nginx read what was written, where systemd runs.
+const nginxUnit = "ringwall-nginx.path"
+
 // nginxReload has nginx read what was written, which root may do. Nil: somebody
-// else watches the files, the unit ringwall-nginx.path.
+// else watches the files, the unit that install has enabled.
 func nginxReload() func() error {
 	if os.Geteuid() != 0 {
+		return nil
+	}
+	if _, err := os.Lstat("/etc/systemd/system/multi-user.target.wants/" + nginxUnit); err == nil {
 		return nil
 	}
 	h, err := nginx.FindHost("")

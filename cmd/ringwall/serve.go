@@ -81,7 +81,7 @@ func serve(ctx context.Context, out io.Writer, file string, dev bool) (err error
 	if err != nil {
 		return err
 	}
-	srv.openBans(dir, p)
+	srv.openBans(dir, p, from.events)
 	if err := srv.build(ctx, p); err != nil {
 		return err
 	}

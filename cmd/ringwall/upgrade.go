@@ -65,12 +65,14 @@ type upgrade struct {
 
 // What the new server inherits besides the sockets of edge.Sockets: the state
 // directory's lock, the control socket, where it says that it serves, or what
-// keeps it from serving, and what ends when it may read UDP sockets.
+// keeps it from serving, what ends when it may read UDP sockets, and where nginx
+// tells what it refused.
 const (
 	fdLock    = "ringwall-lock"
 	fdControl = "ringwall-control"
 	fdReady   = "ringwall-ready"
 	fdHold    = "ringwall-hold"
+	fdEvents  = "ringwall-nginx-events" // when nginx is the edge
 
 	saysReady = "ready\n"
 )
@@ -114,6 +116,7 @@ func (u *upgrade) start() (message string, err error) {
 	_, _ = daemon.SdNotify(false, "MAINPID="+strconv.Itoa(pid))
 	u.bans = bans
 	bans.begin()
+	u.server.beside.yield()
 	vacated := u.server.Yield()
 	go func() {
 		<-vacated
@@ -146,6 +149,10 @@ func (u *upgrade) succeed(wait *os.File) (pid int, err error) {
 		return 0, err
 	}
 	defer control.Close()
+	events, err := u.server.beside.hand()
+	if err != nil {
+		return 0, fmt.Errorf("nginx's events: %w", err)
+	}
 	says, ready, err := os.Pipe()
 	if err != nil {
 		return 0, err
@@ -156,6 +163,10 @@ func (u *upgrade) succeed(wait *os.File) (pid int, err error) {
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.ExtraFiles = append(append([]*os.File{}, files...), u.lock, control, ready, wait)
 	names = append(names, fdLock, fdControl, fdReady, fdHold)
+	if events != nil {
+		defer events.Close()
+		cmd.ExtraFiles, names = append(cmd.ExtraFiles, events), append(names, fdEvents)
+	}
 	cmd.Env = append(os.Environ(), "LISTEN_PPID="+strconv.Itoa(os.Getpid()),
 		"LISTEN_FDS="+strconv.Itoa(len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
 	err = cmd.Start()
@@ -189,6 +200,7 @@ func (u *upgrade) succeed(wait *os.File) (pid int, err error) {
 type inheritance struct {
 	sockets       *edge.Sockets
 	lock, control *os.File // nil: it starts by itself
+	events        *os.File // nil: likewise, or nginx is not the edge
 	says          *os.File // to the old server
 }
 
@@ -205,6 +217,8 @@ func inherit() (*inheritance, error) {
 			in.lock = f
 		case fdControl:
 			in.control = f
+		case fdEvents:
+			in.events = f
 		case fdReady:
 			in.says = f
 		case fdHold:

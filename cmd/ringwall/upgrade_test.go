@@ -129,12 +129,14 @@ func (s *upgradeSite) start(t *testing.T, cmd *exec.Cmd) {
 	})
 	line := make([]byte, 4096)
 	n, _ := r.Read(line)
-	m := regexp.MustCompile(`on \S*:(\d+)`).FindSubmatch(line[:n])
+	m := regexp.MustCompile(`^ready: .* on (?:\S*:(\d+)|/\S+)`).FindSubmatch(line[:n])
 	if m == nil {
 		t.Fatalf("the server said %q: %s", line[:n], s.logged())
 	}
 	go func() { _, _ = io.Copy(io.Discard, r) }()
-	s.url = "https://localhost:" + string(m[1])
+	if s.url == "" { // else clients connect elsewhere
+		s.url = "https://localhost:" + string(m[1])
+	}
 }
 
 func (s *upgradeSite) logged() string {

@@ -22,7 +22,7 @@ func TestEventsAreNginxsAlone(t *testing.T) {
 		if kind == "unix" {
 			s.policy.Edge.Nginx.Listen = "unix:" + s.dir + "/n.sock"
 		}
-		events, err := nginx.ListenEvents(s.policy, s, nil)
+		events, err := nginx.ListenEvents(s.policy, nil, s, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +80,7 @@ func TestKeepCertificate(t *testing.T) {
 	s := newSite(t, "")
 	s.policy.Edge.TLS.Cert, s.policy.Edge.TLS.Key = "", ""
 	s.policy.Edge.TLS.ACME.Email = "ops@example.com"
-	cert, key := nginx.Certificate(s.policy)
+	pair, _ := nginx.Certificate(s.policy)
 	var mu sync.Mutex
 	n, reloads := 0, 0
 	source := func(context.Context) ([]byte, []byte, error) {
@@ -111,13 +111,10 @@ func TestKeepCertificate(t *testing.T) {
 	}
 	stop()
 	<-done
-	for name, want := range map[string]string{cert: "cert", key: "key"} {
-		b, err := os.ReadFile(name)
-		if err != nil || string(b) != want {
-			t.Errorf("%s: %v %q", name, err, b)
-		}
+	if b, err := os.ReadFile(pair); err != nil || string(b) != "cert\nkey" {
+		t.Errorf("%s: %v %q", pair, err, b)
 	}
-	if fi, err := os.Stat(key); err != nil || fi.Mode().Perm() != 0o600 {
+	if fi, err := os.Stat(pair); err != nil || fi.Mode().Perm() != 0o600 {
 		t.Errorf("%v %v", err, fi)
 	}
 	if reloads != 1 || s.count(func(e audit.Event) bool { return e.Kind == audit.CertificateFailed }) != 1 {

@@ -1,11 +1,11 @@
 package nginx
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -14,18 +14,18 @@ import (
 	"github.com/ringwall/ringwall/policy"
 )
 
-// KeepCertificate writes the site's certificate and key to the state folder each
-// time that source has another, and has nginx read them, until ctx ends. reload
+// KeepCertificate writes the site's certificate and key to one file of the state
+// folder each time that source has another, and has nginx read them, until ctx ends. reload
 // is as for NewBanner. What goes wrong is the event certificate.failed, once for
 // each thing, and is tried again.
 func KeepCertificate(ctx context.Context, p *policy.Policy, source func(context.Context) (cert, key []byte, err error), reload func() error, sink audit.Sink) {
-	cert, key := Certificate(p)
+	file, _ := Certificate(p)
 	again := time.NewTicker(3 * time.Second)
 	defer again.Stop()
 	said, due := "", false
 	for {
 		if c, k, err := source(ctx); err == nil {
-			wrote, err := putPair(cert, key, c, k)
+			wrote, err := putPair(file, c, k)
 			if due = due || wrote; err == nil && due && reload != nil {
 				err = reload()
 			}
@@ -46,17 +46,18 @@ func KeepCertificate(ctx context.Context, p *policy.Policy, source func(context.
 	}
 }
 
-// putPair writes what differs: the key first, since whoever watches the folder
-// waits for the certificate.
-func putPair(cert, key string, c, k []byte) (wrote bool, err error) {
-	if old, err := os.ReadFile(cert); err == nil && bytes.Equal(old, c) {
+// putPair writes both to one file, if it differs.
+func putPair(file string, cert, key []byte) (wrote bool, err error) {
+	text := pair(string(cert), string(key))
+	if old, err := os.ReadFile(file); err == nil && string(old) == text {
 		return false, nil
 	}
-	if err := os.MkdirAll(filepath.Dir(cert), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return false, err
 	}
-	if err := renameio.WriteFile(key, k, 0o600, renameio.WithStaticPermissions(0o600)); err != nil {
-		return false, err
-	}
-	return true, renameio.WriteFile(cert, c, 0o644, renameio.WithStaticPermissions(0o644))
+	return true, renameio.WriteFile(file, []byte(text), 0o600, renameio.WithStaticPermissions(0o600))
 }
+
+// pair is a file that nginx takes the certificate with its chain from, and the
+// key, too.
+func pair(cert, key string) string { return strings.TrimRight(cert, "\n") + "\n" + key }

@@ -78,7 +78,7 @@ func startWhole(t *testing.T, engine string) *whole {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	if engine == "nginx" {
-		events, err := nginx.ListenEvents(s.policy, sink, nil)
+		events, err := nginx.ListenEvents(s.policy, nil, sink, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,8 +11,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/ringwall/ringwall/audit"
@@ -52,7 +52,6 @@ func proofHeaderFile(header, proof string) string {
 // event of each kind a second is raised, but for scanners, of which all are.
 type Events struct {
 	conn  net.PacketConn
-	path  string // of a unix socket
 	proof []byte
 	sink  audit.Sink
 	now   func() time.Time
@@ -60,14 +59,6 @@ type Events struct {
 	buckets *limit.Memory
 	rates   map[string][]limit.Rate
 }
-
-// shared lets the next process of an upgrade listen before this one has ended.
-var shared = net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
-	cerr := c.Control(func(fd uintptr) {
-		err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, soReusePort, 1)
-	})
-	return errors.Join(err, cerr)
-}}
 
 // told are the events by what nginx calls them.
 var told = map[string]struct {
@@ -81,8 +72,9 @@ var told = map[string]struct {
 	"protocol":    {audit.ProtocolRefused, "edge/framing", "malformed, refused by nginx"},
 }
 
-// ListenEvents opens the address. Run serves it; its end closes it.
-func ListenEvents(p *policy.Policy, sink audit.Sink, now func() time.Time) (*Events, error) {
+// ListenEvents opens the address, or takes the socket that another process has
+// given it; nil: none. Run serves it; its end closes it.
+func ListenEvents(p *policy.Policy, given *os.File, sink audit.Sink, now func() time.Time) (*Events, error) {
 	if now == nil {
 		now = time.Now
 	}
@@ -102,17 +94,18 @@ func ListenEvents(p *policy.Policy, sink audit.Sink, now func() time.Time) (*Eve
 	}
 	at := eventsAddress(p.Edge.Nginx.Listen)
 	var err error
-	if path, ok := strings.CutPrefix(at, "unix:"); ok {
-		e.path = path
+	if given != nil {
+		e.conn, err = takeEvents(given, at)
+	} else if path, ok := strings.CutPrefix(at, "unix:"); ok {
 		if err = os.MkdirAll(filepath.Dir(path), 0o755); err == nil {
-			if err = os.Remove(path); errors.Is(err, os.ErrNotExist) || err == nil { // one server has the state directory
+			if err = os.Remove(path); errors.Is(err, os.ErrNotExist) || err == nil { // one server has the state directory, and hands its socket on
 				if e.conn, err = net.ListenPacket("unixgram", path); err == nil {
 					err = os.Chmod(path, 0o666)
 				}
 			}
 		}
 	} else {
-		e.conn, err = shared.ListenPacket(context.Background(), "udp", at)
+		e.conn, err = net.ListenPacket("udp", at)
 	}
 	if err != nil {
 		if e.conn != nil {
@@ -122,6 +115,37 @@ func ListenEvents(p *policy.Policy, sink audit.Sink, now func() time.Time) (*Eve
 	}
 	return e, nil
 }
+
+// takeEvents is the socket of the process whose place this one takes, at the same
+// address: nginx, which has it open, loses no event.
+func takeEvents(given *os.File, at string) (net.PacketConn, error) {
+	conn, err := net.FilePacketConn(given)
+	if err != nil {
+		return nil, err
+	}
+	was := conn.LocalAddr().String()
+	same := "unix:"+was == at
+	if udp, ok := conn.LocalAddr().(*net.UDPAddr); ok {
+		_, port, _ := net.SplitHostPort(at)
+		same = strconv.Itoa(udp.Port) == port
+	}
+	if !same {
+		conn.Close()
+		return nil, fmt.Errorf("the old server hears nginx at %s, and the policy says %s: stop it, then start it", was, at)
+	}
+	return conn, nil
+}
+
+// File is a copy of the socket, for another process to be given.
+func (e *Events) File() (*os.File, error) {
+	if c, ok := e.conn.(interface{ File() (*os.File, error) }); ok {
+		return c.File()
+	}
+	return nil, fmt.Errorf("a socket of %s cannot be handed on", e.conn.LocalAddr().Network())
+}
+
+// Close has Run end. Whoever else has the socket goes on.
+func (e *Events) Close() { e.conn.Close() }
 
 // Run reads until ctx ends, and closes the address.
 func (e *Events) Run(ctx context.Context) {

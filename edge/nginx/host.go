@@ -41,14 +41,36 @@ func FindHost(name string) (Host, error) {
 	return Host{}, errors.New("nginx is not installed")
 }
 
-// run runs nginx with the arguments, within half a minute.
-func (h Host) run(ctx context.Context, args ...string) (string, error) {
+// Args are arguments with those that name its main file and its folder.
+func (h Host) Args(args ...string) []string {
 	if h.Conf != "" {
 		args = append(args, "-c", h.Conf)
 	}
 	if h.Prefix != "" {
 		args = append(args, "-p", h.Prefix)
 	}
+	return args
+}
+
+// Command is what to type for nginx to get the arguments.
+func (h Host) Command(args ...string) string {
+	return strings.Join(append([]string{h.Binary}, h.Args(args...)...), " ")
+}
+
+// plain is an error when a command of this nginx cannot be written to a file:
+// shells, systemd and logrotate each have characters of their own.
+func (h Host) plain() error {
+	for _, path := range []string{h.Binary, h.Conf, h.Prefix} {
+		if strings.Trim(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-/") != "" {
+			return fmt.Errorf("%q cannot be written to a unit of systemd: name a path of letters, digits and . _ + - /, such as a link to it", path)
+		}
+	}
+	return nil
+}
+
+// run runs nginx with the arguments, within half a minute.
+func (h Host) run(ctx context.Context, args ...string) (string, error) {
+	args = h.Args(args...)
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, h.Binary, args...)

@@ -241,7 +241,7 @@ func (in *Installer) Plan(p *policy.Policy, files []File) (changes []Change, wai
 		return nil, false, p.Errorf("edge.nginx.proof", "ringwall nginx install makes it", "there is no secret that nginx could prove itself with")
 	}
 	o := in.Options
-	cert, key := Certificate(p)
+	cert, _ := Certificate(p)
 	if _, err := os.Stat(cert); errors.Is(err, fs.ErrNotExist) && !p.Edge.TLS.ACME.Enabled() {
 		if p.Edge.Redirect == "" {
 			return nil, false, p.Errorf("edge.tls.cert", "", "there is no certificate at %s", cert)
@@ -283,10 +283,13 @@ func (in *Installer) Plan(p *policy.Policy, files []File) (changes []Change, wai
 		if err != nil {
 			return nil, false, err
 		}
-		changes = append(changes, Change{Path: cert, Text: crt, Mode: 0o644, Owner: in.Owner, Keep: true},
-			Change{Path: key, Text: k, Mode: 0o600, Owner: in.Owner, Secret: true, Keep: true})
+		changes = append(changes, Change{Path: cert, Text: pair(crt, k), Mode: 0o600, Owner: in.Owner, Secret: true, Keep: true})
 	}
-	changes = append(changes, in.system(p)...)
+	system, err := in.system(p)
+	if err != nil {
+		return nil, false, err
+	}
+	changes = append(changes, system...)
 	return append(changes, Change{Path: n.Conf, Text: text, Mode: 0o644}), waits, nil
 }
 

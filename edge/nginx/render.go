@@ -126,10 +126,12 @@ func (r *rendering) headers(secure bool) []Directive {
 	return ds
 }
 
-// Certificate is where nginx finds the site's certificate and key.
+// Certificate is where nginx finds the site's certificate and key. With
+// edge.tls.acme both are in one file, so that no crash leaves one without the other.
 func Certificate(p *policy.Policy) (cert, key string) {
 	if p.Edge.TLS.ACME.Enabled() {
-		return filepath.Join(p.Edge.Nginx.State, "cert.pem"), filepath.Join(p.Edge.Nginx.State, "key.pem")
+		pair := filepath.Join(p.Edge.Nginx.State, pairFile)
+		return pair, pair
 	}
 	return p.File(p.Edge.TLS.Cert), p.File(p.Edge.TLS.Key)
 }

@@ -16,6 +16,7 @@ const (
 	proofFile  = "proof.conf"  // in the servers: the header that proves nginx
 	eventsFile = "events.conf" // in http: the log format of events, which holds the same secret
 	bansFile   = "bans.conf"   // in geo: who is banned
+	pairFile   = "site.pem"    // with edge.tls.acme: the certificate, its chain and its key
 	nobodyCert = "nobody.pem"  // for an nginx that cannot refuse a handshake
 	nobodyKey  = "nobody.key"
 )

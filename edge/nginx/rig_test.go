@@ -81,6 +81,8 @@ type site struct {
 	dir    string
 	mu     sync.Mutex
 	events []audit.Event
+
+	certificates edge.Certificates // of the ring; nil: nginx has them from elsewhere
 }
 
 // Record keeps events.
@@ -212,8 +214,8 @@ http {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range changes { // what an old nginx needs
-		if strings.HasPrefix(filepath.Base(c.Path), "nobody.") {
+	for _, c := range changes { // what an old nginx needs, and what there is before an authority has issued
+		if name := filepath.Base(c.Path); strings.HasPrefix(name, "nobody.") || name == "site.pem" {
 			files[c.Path] = c.Text
 		}
 	}
@@ -282,11 +284,11 @@ func (s *site) startRing(t testing.TB, h http.Handler, without ...string) (srv *
 		p.Waivers = append(p.Waivers, policy.Waiver{Control: id, Reason: "to see nginx alone", Until: time.Now().UTC().Truncate(24 * time.Hour)})
 	}
 	bans := edge.NewBans(edge.BansConfig{})
-	srv, err := ringwall.New(&p, h, ringwall.Deps{Log: slog.New(slog.DiscardHandler), Audit: s, Bans: bans})
+	srv, err := ringwall.New(&p, h, ringwall.Deps{Log: slog.New(slog.DiscardHandler), Audit: s, Bans: bans, Certificates: s.certificates})
 	if err != nil {
 		t.Fatal(err)
 	}
-	events, err := nginx.ListenEvents(&p, audit.Tee(s, bans), nil)
+	events, err := nginx.ListenEvents(&p, nil, audit.Tee(s, bans), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

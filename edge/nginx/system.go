@@ -18,14 +18,17 @@ var (
 // system is what goes to other programs of the machine: the rotation of the log,
 // and, where systemd runs, a unit that reloads nginx when Ringwall has written
 // its state folder, which it may do without being root.
-func (in *Installer) system(p *policy.Policy) []Change {
+func (in *Installer) system(p *policy.Policy) ([]Change, error) {
+	if err := in.Host.plain(); err != nil {
+		return nil, err
+	}
 	n := p.Edge.Nginx
 	var out []Change
 	if fi, err := os.Stat(logrotateFolder); err == nil && fi.IsDir() {
 		out = append(out, Change{Path: filepath.Join(logrotateFolder, "ringwall-nginx"), Mode: 0o644, Text: Logrotate(p, in.Host)})
 	}
 	if _, err := os.Stat(systemdRuns); err != nil {
-		return out
+		return out, nil
 	}
 	return append(out,
 		Change{Path: filepath.Join(systemdFolder, "ringwall-nginx.path"), Mode: 0o644, Text: fmt.Sprintf(`# Written by ringwall nginx install.
@@ -39,7 +42,7 @@ Unit=ringwall-nginx.service
 
 [Install]
 WantedBy=multi-user.target
-`, filepath.Join(n.State, bansFile), filepath.Join(n.State, "cert.pem"))},
+`, filepath.Join(n.State, bansFile), filepath.Join(n.State, pairFile))},
 		Change{Path: filepath.Join(systemdFolder, "ringwall-nginx.service"), Mode: 0o644, Text: `# Written by ringwall nginx install.
 [Unit]
 Description=Have nginx read what Ringwall has written
@@ -47,8 +50,8 @@ StartLimitIntervalSec=0
 
 [Service]
 Type=oneshot
-ExecStart=` + in.Host.Binary + ` -s reload
-`})
+ExecStart=` + in.Host.Command("-s", "reload") + `
+`}), nil
 }
 
 // Logrotate is the file for logrotate: two weeks, compressed, and the workers
@@ -65,7 +68,7 @@ func Logrotate(p *policy.Policy, h Host) string {
 	create 0640 root adm
 	sharedscripts
 	postrotate
-		` + h.Binary + ` -s reopen >/dev/null 2>&1 || true
+		` + h.Command("-s", "reopen") + ` >/dev/null 2>&1 || true
 	endscript
 }
 `

@@ -1,7 +1,0 @@
-//go:build !linux
-
-package nginx
-
-import "syscall"
-
-const soReusePort = syscall.SO_REUSEPORT
