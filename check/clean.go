@@ -15,8 +15,9 @@ func (r *Result) clean() {
 	for _, s := range []*string{&r.Got, &r.Want, &r.Fix} {
 		*s = clean(*s)
 	}
-	if len(r.Evidence) > maxExchanges {
-		r.Evidence = append(r.Evidence[:1:1], r.Evidence[len(r.Evidence)-maxExchanges+1:]...)
+	if gone := len(r.Evidence) - maxExchanges; gone > 0 {
+		r.Evidence = append(r.Evidence[:1:1], r.Evidence[1+gone:]...)
+		r.Evidence[1].Sent = fmt.Sprintf("[%d more before this]\n", gone) + r.Evidence[1].Sent
 	}
 	for i, e := range r.Evidence {
 		r.Evidence[i] = Exchange{cleanLines(e.Sent), cleanLines(e.Received)}
@@ -40,12 +41,13 @@ const (
 	maxLines     = 40
 )
 
-// cleanLines is clean for text of several lines: at most 40 of them.
+// cleanLines is clean for text of several lines: at most 40 of them, and how many
+// more there were.
 func cleanLines(s string) string {
 	s = strings.TrimRight(strings.ReplaceAll(s, "\r\n", "\n"), "\n")
-	lines := strings.SplitN(s, "\n", maxLines+1)
-	if len(lines) > maxLines {
-		lines[maxLines] = "…"
+	lines := strings.Split(s, "\n")
+	if gone := len(lines) - maxLines; gone > 1 {
+		lines = append(lines[:maxLines:maxLines], fmt.Sprintf("[%d more lines]", gone))
 	}
 	for i := range lines {
 		lines[i] = clean(lines[i])

@@ -72,7 +72,9 @@ func shown(text string) string {
 		}
 	}
 	if len(all) > maxLines {
-		all = append(append(all[:maxLines-end-1:maxLines-end-1], "…"), all[len(all)-end:]...)
+		begin := maxLines - end - 1
+		left := fmt.Sprintf("[%d more lines]", len(all)-begin-end)
+		all = append(append(all[:begin:begin], left), all[len(all)-end:]...)
 	}
 	return strings.Join(all, "\n")
 }

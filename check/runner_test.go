@@ -3,6 +3,7 @@ package check_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -144,5 +145,29 @@ func TestExitCode(t *testing.T) {
 		if got := r.ExitCode(); got != tt.want {
 			t.Errorf("%v exit %d, want %d", tt.verdicts, got, tt.want)
 		}
+	}
+}
+
+// TestEvidenceTellsWhatIsLeftOut: of much evidence the first and the last is kept,
+// with how much stood between.
+func TestEvidenceTellsWhatIsLeftOut(t *testing.T) {
+	f := check.Passed("seen")
+	for i := range 9 {
+		f.Evidence = append(f.Evidence, check.Exchange{Sent: fmt.Sprintf("$ look %d", i), Received: strings.Repeat("line\n", 50)})
+	}
+	f.Evidence[8] = check.Command([]string{"look", "8"}, strings.Repeat("line\n", 50), nil)
+	r := check.Run(t.Context(), []check.Check{{Meta: check.Meta{ID: "app/a"}, Verify: func(context.Context) check.Finding { return f }}}, check.Options{})
+	var sent []string
+	for _, e := range r.Results[0].Evidence {
+		sent = append(sent, e.Sent)
+	}
+	if got := strings.Join(sent, "|"); got != "$ look 0|[5 more before this]\n$ look 6|$ look 7|$ look 8" {
+		t.Errorf("kept: %q", got)
+	}
+	if got := r.Results[0].Evidence[0].Received; strings.Count(got, "line\n") != 40 || !strings.HasSuffix(got, "[10 more lines]") {
+		t.Errorf("of 50 lines: %q", got)
+	}
+	if got := r.Results[0].Evidence[3].Received; strings.Count(got, "\n") != 39 || !strings.Contains(got, "\n[11 more lines]\n") {
+		t.Errorf("of a command's 50 lines: %q", got)
 	}
 }
