@@ -15,6 +15,7 @@ import (
 var altSvc = Control{
 	Meta: check.Meta{
 		ID:    "app/alt-svc",
+		Most:  2,
 		Title: "Clients are sent nowhere but to this server",
 		Why:   "Alt-Svc has browsers ask another host or port for as long as it says, past all that is enforced here.",
 		Ref:   "RFC 7838, 9.2; RFC 9114, 3.1; ASVS 5.0 V12.2.1; blueprint E3, T8",

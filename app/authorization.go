@@ -21,6 +21,7 @@ import (
 var authorization = Control{
 	Meta: check.Meta{
 		ID:    "app/authorization",
+		Most:  36,
 		Title: "Each route is open to those the policy names, and to nobody else",
 		Why:   "A route that forgets to ask who calls gives everybody's data to anybody.",
 		Ref:   "RFC 9110, 15.5.2 and 15.5.4; OWASP API1 and API5 2023; ASVS 5.0 V8.2.1, V8.3.1; blueprint A4, T6",

@@ -27,6 +27,7 @@ import (
 var bodyLimit = Control{
 	Meta: check.Meta{
 		ID:    "app/body",
+		Most:  3,
 		Title: "Bodies over the limit are refused before they are read",
 		Why:   "Bodies without a bound fill memory and disk, and keep the API busy.",
 		Ref:   "RFC 9110, 15.5.14; RFC 9110, 10.1.1; ASVS 5.0 V2.4.1; OWASP API4 2023; blueprint A7, T2, checklist 5",

@@ -19,6 +19,7 @@ import (
 var clientAddress = Control{
 	Meta: check.Meta{
 		ID:    "app/client-address",
+		Most:  6,
 		Title: "The client's address cannot be forged",
 		Why:   "Who can write the address that limits count by gets a fresh bucket with each request, or empties somebody else's.",
 		Ref:   "RFC 7239, 8.1; ASVS 5.0 V4.1.3; OWASP API4 2023; blueprint A6, E4, T8, checklist 3, checklist 6",

@@ -33,6 +33,7 @@ import (
 var compression = Control{
 	Meta: check.Meta{
 		ID:    "app/compression",
+		Most:  7,
 		Title: "Answers are compressed, except those with secrets",
 		Why:   "Compression over a secret and an attacker's guess together reveals the secret by its length (BREACH).",
 		Ref:   "RFC 9110, 8.4 and 12.5.3; RFC 1952; CVE-2013-3587; CWE-200; blueprint A10, T6",

@@ -28,6 +28,7 @@ import (
 var contentType = Control{
 	Meta: check.Meta{
 		ID:    "app/content-type",
+		Most:  4,
 		Title: "Only listed media types are accepted",
 		Why:   "A body under an unexpected type is read by a parser that nobody checks, or sent by a foreign page without a preflight.",
 		Ref:   "RFC 9110, 8.3, 8.4 and 15.5.16; ASVS 5.0 V2.2.1; OWASP API8 2023; blueprint A5, T4, checklist 5",

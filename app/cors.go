@@ -32,6 +32,7 @@ import (
 var cors = Control{
 	Meta: check.Meta{
 		ID:    "app/cors",
+		Most:  11,
 		Title: "Only listed web origins may read answers",
 		Why:   "A careless Access-Control-Allow-Origin lets any page read a visitor's data with the visitor's credentials.",
 		Ref:   "Fetch standard, 3.3 (CORS protocol); ASVS 5.0 V3.4.2; OWASP API8 2023; blueprint A2, T5, checklist 4",

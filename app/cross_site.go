@@ -18,6 +18,7 @@ import (
 var crossSite = Control{
 	Meta: check.Meta{
 		ID:    "app/cross-site",
+		Most:  4,
 		Title: "Other sites cannot act with a visitor's cookies",
 		Why:   "A page of another site can post a form to this one, and the browser adds the visitor's cookies (CSRF).",
 		Ref:   "Fetch Metadata; RFC 6454, 7; ASVS 5.0 V3.5.1; CWE-352; blueprint A2, T10",

@@ -26,6 +26,7 @@ import (
 var knownHost = Control{
 	Meta: check.Meta{
 		ID:    "app/host",
+		Most:  7,
 		Title: "Only the site's own host name is served",
 		Why:   "A Host of the attacker's choice ends in password-reset links, caches and DNS rebinding.",
 		Ref:   "RFC 9110, 7.2 and 7.4; ASVS 5.0 V4.1.3; OWASP API8 2023; blueprint E4, T8, checklist 3",

@@ -19,6 +19,7 @@ import (
 var isolation = Control{
 	Meta: check.Meta{
 		ID:    "app/isolation",
+		Most:  6,
 		Title: "Other origins cannot embed or script answers",
 		Why:   "An answer that another page loads as an image or opens as a window can be read through side channels.",
 		Ref:   "HTML standard, 7.1.3 and 7.1.4; Fetch standard, 3.7; helmet 8; ASVS 5.0 V3.4.8; blueprint A1, T5, T11",

@@ -24,6 +24,7 @@ import (
 var jsonHygiene = Control{
 	Meta: check.Meta{
 		ID:    "app/json",
+		Most:  10,
 		Title: "JSON bodies have one reading",
 		Why:   "Parsers disagree on duplicate keys, letter case, broken Unicode and depth: one checks the first role, the next obeys the second.",
 		Ref:   "RFC 8259, 4, 7 and 8; RFC 7493, 2; ASVS 5.0 V1.5.3, V2.2.1; blueprint A5, T4, checklist 5",

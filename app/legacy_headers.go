@@ -15,6 +15,7 @@ import (
 var legacyHeaders = Control{
 	Meta: check.Meta{
 		ID:    "app/legacy-headers",
+		Most:  6,
 		Title: "Switches of old browsers are in their safe position",
 		Why:   "Old browsers prefetch names, open downloads in the site's context and run an XSS filter that can be abused.",
 		Ref:   "helmet 8; OWASP Secure Headers Project; OWASP API8 2023; blueprint A1, T11",

@@ -17,6 +17,7 @@ import (
 var noStore = Control{
 	Meta: check.Meta{
 		ID:    "app/no-store",
+		Most:  5,
 		Title: "Answers for a signed-in caller are not stored",
 		Why:   "A cache on the way, or the next user of a shared computer, gets what one caller was told.",
 		Ref:   "RFC 9111, 3.5 and 5.2.2.5; RFC 9213; ASVS 5.0 V14.3.2; blueprint A3, T6",

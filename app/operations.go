@@ -17,6 +17,7 @@ import (
 var operations = Control{
 	Meta: check.Meta{
 		ID:    "app/operations",
+		Most:  3,
 		Title: "Only operations that the schema describes are served",
 		Why:   "A forgotten debug or admin path is open to whoever guesses it.",
 		Ref:   "OpenAPI 3.1, 4.8.8; RFC 9110, 15.5.6; ASVS 5.0 V4.1.4; OWASP API9 2023; blueprint A5, T7, checklist 5",

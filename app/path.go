@@ -30,6 +30,7 @@ import (
 var canonicalPath = Control{
 	Meta: check.Meta{
 		ID:    "app/path",
+		Most:  15,
 		Title: "Every path has one reading, and ambiguous ones are refused",
 		Why:   "A path that the proxy and the API read differently walks around every rule (/public/..;/admin).",
 		Ref:   "RFC 3986, 6.2.2; ASVS 5.0 V1.1.1; OWASP API8 2023; blueprint A4, E6, T7",

@@ -40,6 +40,7 @@ import (
 var problemAnswers = Control{
 	Meta: check.Meta{
 		ID:    "app/problem",
+		Most:  6,
 		Title: "Errors are problem+json and tell no internals",
 		Why:   "Stack traces and framework error pages tell an attacker what runs where, and which input broke it.",
 		Ref:   "RFC 9457; CWE-209; ASVS 5.0 V16.5.1; OWASP API8 2023; blueprint A8, T7",

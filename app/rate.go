@@ -42,6 +42,7 @@ import (
 var rateLimit = Control{
 	Meta: check.Meta{
 		ID:     "app/rate",
+		Most:   24,
 		Title:  "Each client is held to its request rates",
 		Why:    "One client that may ask without end guesses passwords, takes the data page by page and starves the others.",
 		Ref:    "RFC 6585, 4; draft-ietf-httpapi-ratelimit-headers-10; ASVS 5.0 V2.4.1; OWASP API4 2023; blueprint A6, T1, T2, T3, checklist 6",

@@ -17,6 +17,7 @@ import (
 var referrerPolicy = Control{
 	Meta: check.Meta{
 		ID:    "app/referrer-policy",
+		Most:  6,
 		Title: "Paths do not leak to other sites as referrers",
 		Why:   "A link from a page tells its target the page's whole address, with ids and tokens that are in it.",
 		Ref:   "Referrer Policy, 3 and 8.1; ASVS 5.0 V3.4.5; blueprint A1, E7, T6",

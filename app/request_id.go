@@ -17,6 +17,7 @@ import (
 var requestID = Control{
 	Meta: check.Meta{
 		ID:    "app/request-id",
+		Most:  3,
 		Title: "Every request has an id that clients cannot choose",
 		Why:   "An id that a client chooses lets it forge or hide lines of the log.",
 		Ref:   "OWASP Logging Cheat Sheet, event attributes; ASVS 5.0 V16.2.1; blueprint A8, checklist 10",

@@ -21,6 +21,7 @@ import (
 var requestSchema = Control{
 	Meta: check.Meta{
 		ID:    "app/schema",
+		Most:  3,
 		Title: "Requests that the schema does not describe are refused",
 		Why:   "Input of a shape that nobody expected reaches queries and models: {\"email\":{\"$gt\":\"\"}}, {\"role\":\"admin\"}.",
 		Ref:   "OpenAPI 3.1; JSON Schema 2020-12; ASVS 5.0 V2.2.1; OWASP API3 2023; blueprint A5, T4, checklist 5",

@@ -33,6 +33,7 @@ import (
 var timeout = Control{
 	Meta: check.Meta{
 		ID:    "app/timeout",
+		Most:  3,
 		Title: "A request that hangs is answered and ended",
 		Why:   "Requests that never end hold memory, connections and database locks until nothing is left.",
 		Ref:   "CWE-400; RFC 9110, 15.6.4; ASVS 5.0 V16.5.2; OWASP API4 2023; blueprint E5, T2",

@@ -50,6 +50,10 @@ type Meta struct {
 	Ref   string // standards and lines of the blueprint; see References
 	Layer string // the ring that answers for it, when the ID does not say: app, edge or host
 
+	// Most is the largest number of connections that its proof opens, of one try.
+	// 0 is of controls that are not proved over the network.
+	Most int
+
 	// Spends marks a control whose proof uses up a limit of the address that it
 	// comes from, or earns it a ban: it is made after the others.
 	Spends bool

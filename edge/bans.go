@@ -20,6 +20,7 @@ import (
 var bans = Control{
 	Meta: check.Meta{
 		ID:     "edge/bans",
+		Most:   20,
 		Title:  "An address that attacks is shut out",
 		Why:    "Who may try on for as long as he likes finds the one hole that the other controls have left.",
 		Ref:    "CWE-307; ASVS 5.0 V6.3.1; OWASP API4 2023; blueprint A8, H5, T1, T2, T7, checklist 9",

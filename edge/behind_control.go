@@ -22,6 +22,7 @@ import (
 var behind = Control{
 	Meta: check.Meta{
 		ID:    "edge/behind",
+		Most:  2,
 		Title: "A request that goes around the proxy is refused",
 		Why:   "Who reaches what is behind a proxy skips all that the proxy does, and says of himself what he likes.",
 		Ref:   "CWE-923; ASVS 5.0 V13.2.1; blueprint E1, T8",

@@ -24,6 +24,7 @@ import (
 var siteCertificate = Control{
 	Meta: check.Meta{
 		ID:    "edge/certificate",
+		Most:  3,
 		Title: "Clients of the site get a certificate that they trust, and nobody else learns its name",
 		Why:   "An expired certificate stops every client; one that is given to whoever asks tells scanners of addresses which site is there.",
 		Ref:   "RFC 5280; RFC 6066, 3; RFC 9525; ASVS 5.0 V12.2; blueprint E2, T7, checklist 1",

@@ -27,6 +27,7 @@ import (
 var forwarded = Control{
 	Meta: check.Meta{
 		ID:    "edge/forwarded",
+		Most:  9,
 		Title: "The API hears from the edge alone who calls, and from where",
 		Why:   "An API believes X-Forwarded-For and X-Ringwall-User; a client that could write them, or strip them, would be whoever it likes.",
 		Ref:   "RFC 7239, 8; RFC 9110, 7.6.1; CWE-348; blueprint E4, T8, checklist 3",

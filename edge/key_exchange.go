@@ -17,6 +17,7 @@ import (
 var keyExchange = Control{
 	Meta: check.Meta{
 		ID:    "edge/key-exchange",
+		Most:  2,
 		Title: "What is recorded today stays secret from quantum computers",
 		Why:   "Who records what is sent now may read it in ten years, unless its keys were agreed by a way that a quantum computer does not break.",
 		Ref:   "RFC 8446, 4.2.7; draft-ietf-tls-ecdhe-mlkem; FIPS 203; ASVS 5.0 V11.6.2; blueprint E2, T6, checklist 1",

@@ -17,6 +17,7 @@ import (
 var allConnections = Control{
 	Meta: check.Meta{
 		ID:     "edge/max-connections",
+		Most:   8,
 		Title:  "All clients together hold no more connections than there is room for",
 		Why:    "A flood from many addresses stays below every limit of one address, and would use up the files and the memory of the server.",
 		Ref:    "CWE-770; blueprint E3, T2",

@@ -21,6 +21,7 @@ import (
 var plainRedirect = Control{
 	Meta: check.Meta{
 		ID:    "edge/redirect",
+		Most:  5,
 		Title: "Plain HTTP leads to HTTPS and serves nothing else",
 		Why:   "What is asked or answered over plain HTTP can be read and changed on the way; a redirect to a host that the client names can be turned against others.",
 		Ref:   "RFC 9110, 15.4.9; RFC 8555, 8.3; ASVS 5.0 V12.2.1; blueprint E2, T6, checklist 1",

@@ -18,6 +18,7 @@ import (
 var siteTLS = Control{
 	Meta: check.Meta{
 		ID:    "edge/tls",
+		Most:  4,
 		Title: "Nobody on the way can read or change what is sent",
 		Why:   "Old versions, CBC and static RSA let an attacker on the way read or change what is sent, or read later what he recorded.",
 		Ref:   "RFC 9325, 4; RFC 8446; ASVS 5.0 V12.1; blueprint E2, T6, checklist 1",

@@ -23,6 +23,7 @@ import (
 var upstreamTimeouts = Control{
 	Meta: check.Meta{
 		ID:    "edge/upstream-timeouts",
+		Most:  8,
 		Title: "An API that hangs is given up, and its client told",
 		Why:   "Each request to an API that does not answer holds a connection on both sides, until there is none left for the others.",
 		Ref:   "RFC 9110, 15.6.5; CWE-400; blueprint E5, T2",

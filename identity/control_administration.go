@@ -14,6 +14,7 @@ import (
 var administration = Control{
 	Meta: check.Meta{
 		ID:    "identity/administration",
+		Most:  6,
 		Title: "Only administrators see and change other accounts",
 		Why:   "One forgotten check on an admin route, and every user is an administrator.",
 		Ref:   "OWASP API5 2023; ASVS 5.0 V8.3; blueprint A4, T6",

@@ -16,6 +16,7 @@ import (
 var accountErrors = Control{
 	Meta: check.Meta{
 		ID:    "identity/errors",
+		Most:  2,
 		Title: "Wrong account data is refused by field, and nothing of it is repeated",
 		Why:   "What is repeated in an answer or a log runs in a page, or shows a password.",
 		Ref:   "RFC 9457; ASVS 5.0 V2.2, V16.5; blueprint A5, A6, A8, T4, checklist 5",

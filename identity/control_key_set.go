@@ -16,6 +16,7 @@ import (
 var keySet = Control{
 	Meta: check.Meta{
 		ID:    "identity/key-set",
+		Most:  2,
 		Title: "The keys of access tokens are published, and only their public half",
 		Why:   "Who has the private half can be anybody; who cannot get the public half verifies nothing.",
 		Ref:   "RFC 7517, 5; RFC 8037; RFC 9068, 4; ASVS 5.0 V9.1; blueprint A3, T6",

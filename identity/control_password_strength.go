@@ -14,6 +14,7 @@ import (
 var passwordStrength = Control{
 	Meta: check.Meta{
 		ID:    "identity/password-strength",
+		Most:  2,
 		Title: "Common passwords are refused",
 		Why:   "Credential stuffing begins with the passwords that most people use.",
 		Ref:   "NIST SP 800-63B, 3.1.1.2; ASVS 5.0 V6.2; OWASP API2 2023; blueprint A3, T1, T3",

@@ -14,6 +14,7 @@ import (
 var refreshRotation = Control{
 	Meta: check.Meta{
 		ID:    "identity/refresh",
+		Most:  6,
 		Title: "A refresh token is replaced at each use",
 		Why:   "One that works for weeks works for whoever copied it, for weeks.",
 		Ref:   "RFC 9700, 4.14; ASVS 5.0 V10.4.5; OWASP API2 2023; blueprint A3, T6",

@@ -13,6 +13,7 @@ import (
 var registration = Control{
 	Meta: check.Meta{
 		ID:    "identity/registration",
+		Most:  3,
 		Title: "Accounts are made only as the policy says, and nobody learns who has one",
 		Why:   "A list of those who have an account is where stuffing and phishing begin.",
 		Ref:   "ASVS 5.0 V6.3.8; CWE-204; OWASP API2 2023; blueprint A3, T3",

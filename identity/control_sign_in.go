@@ -15,6 +15,7 @@ import (
 var signIn = Control{
 	Meta: check.Meta{
 		ID:    "identity/sign-in",
+		Most:  3,
 		Title: "Signing in gives a short-lived token, and the lasting one in a cookie that no script reads",
 		Why:   "A script that gets into a page takes what it can read; a token that lasts is an account.",
 		Ref:   "RFC 6265bis, 4.1.3.2; RFC 9068; ASVS 5.0 V7.2, V10.4; OWASP API2 2023; blueprint A3, A10, T6, T11",

@@ -13,6 +13,7 @@ import (
 var signOut = Control{
 	Meta: check.Meta{
 		ID:    "identity/sign-out",
+		Most:  5,
 		Title: "Signing out ends the session and its tokens",
 		Why:   "A token that outlives the sign-out is good for whoever has it, and the user believes to be safe.",
 		Ref:   "ASVS 5.0 V7.4.1; OWASP API2 2023; blueprint A3, T6",

@@ -15,6 +15,7 @@ import (
 var refreshTheft = Control{
 	Meta: check.Meta{
 		ID:    "identity/theft",
+		Most:  5,
 		Title: "A stolen refresh token ends the session",
 		Why:   "The thief and the owner both refresh; only ending what they share stops the thief.",
 		Ref:   "RFC 9700, 4.14.2; ASVS 5.0 V10.4.5; OWASP API2 2023; blueprint A3, T6",

@@ -20,6 +20,7 @@ import (
 var unknownAccount = Control{
 	Meta: check.Meta{
 		ID:    "identity/unknown-account",
+		Most:  7,
 		Title: "An unknown account and a wrong password are answered alike",
 		Why:   "What tells the two apart tells a stranger who has an account here.",
 		Ref:   "ASVS 5.0 V6.3.8; CWE-204, CWE-208; OWASP API2 2023; blueprint A3, T3",

@@ -17,6 +17,7 @@ const authRequests = 20
 var appRate = Check{
 	Meta: check.Meta{
 		ID:     "outside/app-rate",
+		Most:   48,
 		Title:  "The API limits what one client may ask within minutes, and sign-ins most",
 		Why:    "Without it passwords are guessed and data is copied slowly enough for every limit per second.",
 		Ref:    "RFC 6585, 4; ASVS 5.0 V2.4.1, V6.3.1; OWASP API4 2023; CWE-307; blueprint A6, T1, T2, T3, checklist 6",
@@ -24,7 +25,6 @@ var appRate = Check{
 		Spends: true,
 	},
 	Manner: Active,
-	Most:   48,
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		const want = "429 with Retry-After at a sign-in that comes once too often (20 in 15 minutes), and RateLimit on other answers"
 		const fix = "in Express: app.use(rateLimit({windowMs: 900000, limit: 600, standardHeaders: 'draft-8', legacyHeaders: false})), and limit: 20 on /api/auth"

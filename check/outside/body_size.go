@@ -14,13 +14,13 @@ import (
 var bodySize = Check{
 	Meta: check.Meta{
 		ID:    "outside/body",
+		Most:  12,
 		Title: "Bodies far too large are refused",
 		Why:   "A few clients that send large bodies fill the memory that everybody needs.",
 		Ref:   "RFC 9110, 15.5.14; ASVS 5.0 V2.4.1; OWASP API4 2023; CWE-770; blueprint A7, T2, checklist 5",
 		Layer: "app",
 	},
 	Manner: Active,
-	Most:   12,
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		const fix = "in nginx: client_max_body_size 200k; in Express: express.json({limit: '200kb'})"
 		path, signIn := strings.SplitN(t.base(), "?", 2)[0], false

@@ -23,6 +23,7 @@ const burst = 50
 var edgeRate = Check{
 	Meta: check.Meta{
 		ID:     "outside/burst",
+		Most:   6,
 		Title:  "The edge refuses a client that asks far too fast",
 		Why:    "What is refused before the application costs nothing; what reaches it costs everybody.",
 		Ref:    "RFC 6585, 4; ASVS 5.0 V2.4.1; OWASP API4 2023; CWE-770; blueprint E3, T2, T7, checklist 6",
@@ -30,7 +31,6 @@ var edgeRate = Check{
 		Spends: true,
 	},
 	Manner: Active,
-	Most:   6,
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		const fix = "in nginx: limit_req_zone $binary_remote_addr zone=api:10m rate=10r/s; limit_req zone=api burst=20 nodelay; limit_req_status 429"
 		want := fmt.Sprintf("429 or 503 before request %d, 10 a second and 20 at once being the guide's", burst)

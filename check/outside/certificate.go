@@ -20,12 +20,12 @@ import (
 var certificate = Check{
 	Meta: check.Meta{
 		ID:    "outside/certificate",
+		Most:  1,
 		Title: "The certificate is one that clients trust, with time left",
 		Why:   "Clients that meet a bad certificate stop working, or are taught to ignore it.",
 		Ref:   "RFC 5280; RFC 9525; RFC 6066, 8; RFC 7633; ASVS 5.0 V12.1.4, V12.2.2; blueprint E2, T6, checklist 1",
 		Layer: "edge",
 	},
-	Most: 1,
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		const want = "a chain that clients trust, for the host, with time left"
 		conn, err := t.Client.Handshake(ctx, &tls.Config{ServerName: t.site()})

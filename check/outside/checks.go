@@ -14,9 +14,6 @@ type Check struct {
 	// Manner is what the check does to its target.
 	Manner Manner
 
-	// Most is the largest number of connections that it opens.
-	Most int
-
 	// NoRing marks what no control of the rings is about. It is checked with a
 	// policy, too.
 	NoRing bool

@@ -14,6 +14,7 @@ import (
 var clientAddress = Check{
 	Meta: check.Meta{
 		ID:    "outside/client-address",
+		Most:  24,
 		Title: "A limit is counted for each client, by an address that it cannot write",
 		Why:   "Who writes X-Forwarded-For gets a fresh limit with each request; where all clients look like the proxy, one of them uses up everybody's.",
 		Ref:   "RFC 7239, 8.1; ASVS 5.0 V4.1.3; OWASP API4 2023; CWE-348; blueprint A6, E4, T1, T2, T8, checklist 3, checklist 6",
@@ -21,7 +22,6 @@ var clientAddress = Check{
 	},
 	Manner: Active,
 	NoRing: true,
-	Most:   24,
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		const fix = "in Express: app.set('trust proxy', 1), with nginx's proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for"
 		path, first, err := t.limitedPath(ctx)

@@ -15,12 +15,12 @@ import (
 var corsOrigins = Check{
 	Meta: check.Meta{
 		ID:    "outside/cors",
+		Most:  14,
 		Title: "Pages of strangers cannot read answers with a visitor's credentials",
 		Why:   "A page that a visitor opens elsewhere reads this API as that visitor.",
 		Ref:   "Fetch standard, 3.3 (CORS protocol); ASVS 5.0 V3.4.2; OWASP API8 2023; CWE-942; blueprint A2, T5, checklist 4",
 		Layer: "app",
 	},
-	Most: 14,
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		const want = "no Access-Control-Allow-Origin for an origin that is not on the list, and the same answer as without Origin or 403"
 		const fix = "list exact origins: in Express cors({origin: ['https://app.example.com'], credentials: true}), with a function that passes false and no error for others"

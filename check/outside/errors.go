@@ -17,6 +17,7 @@ import (
 var malformed = Check{
 	Meta: check.Meta{
 		ID:    "outside/errors",
+		Most:  24,
 		Title: "Malformed requests are refused as such, and errors tell nothing of the inside",
 		Why:   "A 500 shows an attacker which input breaks what; a stack trace, a query or a path shows how.",
 		Ref:   "RFC 9110, 15.5.1; ASVS 5.0 V2.2.1, V13.4.2, V16.5.1; OWASP API8 2023; CWE-209; blueprint A5, A8, T4, T7, checklist 5",
@@ -24,7 +25,6 @@ var malformed = Check{
 	},
 	Manner: Active,
 	NoRing: true,
-	Most:   24,
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		const want = "4xx with a text of its own, the same on every server"
 		const fix = "check input against a schema before it is used, end Express with an error handler that answers {\"error\": ...}, and set NODE_ENV=production"

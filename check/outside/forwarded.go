@@ -13,6 +13,7 @@ import (
 var forwarded = Check{
 	Meta: check.Meta{
 		ID:    "outside/forwarded",
+		Most:  8,
 		Title: "Headers of proxies have no say when clients send them",
 		Why:   "A host that a client chose ends in links of mails and in caches; a scheme that it chose switches HTTPS off.",
 		Ref:   "RFC 7239, 8; ASVS 5.0 V4.1.3; OWASP API8 2023; CWE-348; blueprint E4, T8, checklist 3",
@@ -20,7 +21,6 @@ var forwarded = Check{
 	},
 	Manner: Active,
 	NoRing: true,
-	Most:   8,
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		const want = "the same answer as without them"
 		const fix = "in nginx, in each location: proxy_set_header Host $host; X-Forwarded-Host \"\"; X-Forwarded-Proto $scheme; X-Original-URL \"\""

@@ -13,13 +13,13 @@ import (
 var names = Check{
 	Meta: check.Meta{
 		ID:    "outside/host",
+		Most:  6,
 		Title: "The API answers to its own name only",
 		Why:   "Scanners ask for bare addresses; a Host of the attacker's choice ends in password-reset links, caches and DNS rebinding.",
 		Ref:   "RFC 9110, 7.2 and 7.4; ASVS 5.0 V4.1.3; OWASP API8 2023; CWE-644; blueprint E1, E4, T7, T8, checklist 3",
 		Layer: "edge",
 	},
 	Manner: Active,
-	Most:   6,
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		const want = "421, 400, 403, 404 of no API, or a closed connection"
 		const fix = "in nginx a first server block: server { listen 443 ssl default_server; ssl_reject_handshake on; }, and one for 80 with return 444"

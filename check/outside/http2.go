@@ -20,12 +20,12 @@ import (
 var http2 = Check{
 	Meta: check.Meta{
 		ID:    "outside/http2",
+		Most:  3,
 		Title: "HTTP/2 is spoken as it is offered, and never through a change of protocol",
 		Why:   "A proxy that passes an upgrade to h2c on cannot see the requests that follow, and none of its rules holds for them.",
 		Ref:   "RFC 9113, 3.1 and 3.4; ASVS 5.0 V4.2.1; OWASP API8 2023; CWE-444; blueprint E4, T8, checklist 3",
 		Layer: "edge",
 	},
-	Most:   3,
 	NoRing: true,
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		res, err := t.Client.Do(ctx, probe.Request{Target: t.base(), Headers: [][2]string{

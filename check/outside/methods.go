@@ -13,13 +13,13 @@ import (
 var methods = Check{
 	Meta: check.Meta{
 		ID:    "outside/methods",
+		Most:  6,
 		Title: "Methods that no API needs are refused",
 		Why:   "TRACE echoes credentials to scripts; a method that is unknown to the proxy's rules and known to the API walks around them.",
 		Ref:   "RFC 9110, 9; ASVS 5.0 V4.1.4, V13.4.4; OWASP API8 2023; blueprint A4, T7",
 		Layer: "edge",
 	},
 	Manner: Active,
-	Most:   6,
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		const want = "400, 403, 405 or 501, and no echo"
 		const fix = "in nginx: if ($request_method !~ ^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$) { return 405; }"

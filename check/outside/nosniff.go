@@ -11,12 +11,12 @@ import (
 var nosniff = Check{
 	Meta: check.Meta{
 		ID:    "outside/nosniff",
+		Most:  3,
 		Title: "Browsers do not guess content types",
 		Why:   "JSON that holds a visitor's markup can be taken for a page and run as one.",
 		Ref:   "Fetch standard, 3.6 (X-Content-Type-Options); ASVS 5.0 V3.4.4; OWASP API8 2023; blueprint A1, E7, T11",
 		Layer: "edge",
 	},
-	Most: 3,
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		return t.judge(ctx, "X-Content-Type-Options: nosniff on every answer, errors too",
 			"in nginx: add_header X-Content-Type-Options nosniff always; in the server block, and again in each location that has an add_header",

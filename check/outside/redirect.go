@@ -17,12 +17,12 @@ import (
 var redirect = Check{
 	Meta: check.Meta{
 		ID:    "outside/redirect",
+		Most:  3,
 		Title: "Plain HTTP serves nothing but a redirect",
 		Why:   "What is asked and answered over plain HTTP, tokens too, can be read and changed by anybody on the way.",
 		Ref:   "RFC 9110, 15.4; ASVS 5.0 V4.1.2, V12.2.1; OWASP API8 2023; blueprint E2, T6, checklist 1",
 		Layer: "edge",
 	},
-	Most: 3,
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		const want = "301 or 308 to https:// and the same host, or nothing at all on port 80"
 		const fix = "in nginx: server { listen 80; server_name HOST; return 308 https://$host$request_uri; }"

@@ -11,12 +11,12 @@ import (
 var referrer = Check{
 	Meta: check.Meta{
 		ID:    "outside/referrer-policy",
+		Most:  3,
 		Title: "Links away do not tell other sites which address was visited",
 		Why:   "Paths and queries hold names, ids and tokens, and the next site's log keeps them.",
 		Ref:   "Referrer Policy, 3 and 8.1; ASVS 5.0 V3.4.5; OWASP API8 2023; blueprint A1, E7, T6",
 		Layer: "edge",
 	},
-	Most: 3,
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		return t.judge(ctx, "Referrer-Policy: strict-origin-when-cross-origin or stricter, errors too",
 			"in nginx: add_header Referrer-Policy strict-origin-when-cross-origin always; in the server block, and again in each location that has an add_header",

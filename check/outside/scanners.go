@@ -18,6 +18,7 @@ var scannersPaths = []string{"/.env", "/.ENV", "//.env", "/.env.bak", "/.git/HEA
 var scanners = Check{
 	Meta: check.Meta{
 		ID:     "outside/scanners",
+		Most:   16,
 		Title:  "What only scanners ask for does not reach the API",
 		Why:    "Each answer, a 404 too, tells a scanner what runs here, and costs more than it is worth.",
 		Ref:    "CWE-538; ASVS 5.0 V13.4.1; OWASP API8 2023; blueprint E6, T7",
@@ -25,7 +26,6 @@ var scanners = Check{
 		Spends: true,
 	},
 	Manner: Active,
-	Most:   16,
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		const want = "the connection closed without an answer, or a refusal of the proxy's own, in every spelling"
 		const fix = `in nginx, before the API's location, with merge_slashes on: location ~* (^|/)\.(?!well-known) { return 444; } and location ~* \.(php|bak|sql|swp)$ { return 444; }`

@@ -13,6 +13,7 @@ import (
 var secretFiles = Check{
 	Meta: check.Meta{
 		ID:    "outside/secret-files",
+		Most:  5,
 		Title: "No file with secrets is served",
 		Why:   "One request for /.env or /.git/config gives away the database, the keys and the code.",
 		Ref:   "CWE-538, CWE-527; ASVS 5.0 V13.4.1, V13.4.7; OWASP API8 2023; blueprint A9, E6, T7, checklist 11",
@@ -20,7 +21,6 @@ var secretFiles = Check{
 	},
 	Manner: Active,
 	NoRing: true,
-	Most:   5,
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		own, err := t.Client.Do(ctx, probe.Request{Target: t.base()})
 		if err != nil {

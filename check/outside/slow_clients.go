@@ -17,13 +17,13 @@ const slowMost = 65 * time.Second
 var slowClients = Check{
 	Meta: check.Meta{
 		ID:    "outside/slow-clients",
+		Most:  2,
 		Title: "A client that never ends its request is not waited for",
 		Why:   "A thousand connections that say one byte a minute cost their sender nothing, and the server all that it has.",
 		Ref:   "CVE-2007-6750; OWASP API4 2023; CWE-400; blueprint E3, E5, T2, T7",
 		Layer: "edge",
 	},
 	Manner: Intrusive,
-	Most:   2,
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		if _, err := t.Client.Do(ctx, probe.Request{Target: t.base()}); err != nil {
 			return unanswered("GET "+t.base(), err)

@@ -18,6 +18,7 @@ import (
 var sshKeys = Check{
 	Meta: check.Meta{
 		ID:    "outside/ssh",
+		Most:  2,
 		Title: "SSH takes keys only",
 		Why:   "Passwords of every SSH server are guessed at all day; one that is guessed is the whole server.",
 		Ref:   "RFC 4252, 5.1 and 5.2; CIS Controls v8 5.2; CWE-307; blueprint H2, T9, checklist 8",
@@ -27,7 +28,6 @@ var sshKeys = Check{
 	NoRing: true,
 	Afar:   true,
 	See:    "type sshd -T | grep -i -E 'passwordauthentication|permitrootlogin', or look from another machine",
-	Most:   2,
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		port := t.SSHPort
 		if port == "" {

@@ -23,13 +23,13 @@ import (
 var tokens = Check{
 	Meta: check.Meta{
 		ID:    "outside/tokens",
+		Most:  32,
 		Title: "Forged, unsigned and altered tokens are refused",
 		Why:   "Who can make a token, or change one, is whoever they like.",
 		Ref:   "RFC 8725, 3; RFC 9068, 4; ASVS 5.0 V9.1.1, V9.1.2, V9.2.1, V9.2.3; OWASP API2 2023; CWE-347; blueprint A3, T6",
 		Layer: "app",
 	},
 	Manner: Active,
-	Most:   32,
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		const fix = "verify with one algorithm that the server chose, a random secret of 32 bytes or a key pair, and check exp, aud and iss"
 		g, _, err := t.guarded(ctx)

@@ -3,14 +3,18 @@ package main
 import (
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/ringwall/ringwall/app"
 	"github.com/ringwall/ringwall/check"
 	"github.com/ringwall/ringwall/check/outside"
 	"github.com/ringwall/ringwall/check/probe"
+	"github.com/ringwall/ringwall/edge"
+	"github.com/ringwall/ringwall/identity"
 	"github.com/ringwall/ringwall/policy"
 )
 
@@ -107,4 +111,33 @@ func TestNothingIsSentToWhoShutsTheDoor(t *testing.T) {
 		t.Errorf("%d requests after the door was shut", late.Load())
 	}
 	t.Logf("%d requests after the fifth", late.Load())
+}
+
+// TestTheRequestsAreToldFirst: every check that sends something says how much, and
+// of a server without a policy the default is enough for all of them.
+func TestTheRequestsAreToldFirst(t *testing.T) {
+	c, err := probe.New("https://localhost", probe.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := policy.Default()
+	p.Identity.Registration = "open"
+	for _, ch := range slices.Concat(app.Checks(p, c, time.Now()), edge.Checks(p, c, time.Now()), identity.Checks(p, c, time.Now())) {
+		if ch.Verify != nil && ch.Most < 1 {
+			t.Errorf("%s does not say how many requests it sends", ch.ID)
+		}
+	}
+	all := 0
+	for _, ch := range outside.Checks() {
+		if ch.Most < 1 {
+			t.Errorf("%s does not say how many requests it sends", ch.ID)
+		}
+		if ch.Manner < outside.Intrusive {
+			all += ch.Most
+		}
+	}
+	if all >= 400 {
+		t.Errorf("a server without a policy is sent %d requests, want fewer than 400", all)
+	}
+	t.Logf("about %d requests without a policy", all)
 }

@@ -268,17 +268,18 @@ func (r *lookingRun) stillWelcome(ctx context.Context) {
 
 // announce says how much will be sent, before anything is.
 func (r *lookingRun) announce(t *target, checks []check.Check) {
-	n := 0
+	n, about := 0, 0
 	for _, c := range checks {
 		if c.Inside == "" {
 			n++
+			about += c.Most
 		}
 	}
 	many := "checks"
 	if n == 1 {
 		many = "check"
 	}
-	fmt.Fprintf(os.Stderr, "%d %s of %s, with at most %d connections\n", n, many, t.url, r.flags.maxRequests)
+	fmt.Fprintf(os.Stderr, "%d %s of %s: about %d requests, at most %d\n", n, many, t.url, min(about, r.flags.maxRequests), r.flags.maxRequests)
 	if _, waived := t.policy.Waived("edge/bans"); t.held && r.own && !waived && !r.client.Loopback() {
 		// The checks behind such a ban would see nothing.
 		fmt.Fprintf(os.Stderr, "%s the proofs are attacks, and Ringwall's edge bans for them: on the server, type first: ringwall ban spare ADDRESS --for 10m, with the address that this machine is seen under\n", paint(os.Stderr, "33;1", "note:"))
