@@ -97,16 +97,19 @@ func inForce(t *testing.T, s *vps.Server, o *vps.Owner) check.Report {
 
 func sabotage(t *testing.T, s *vps.Server, api string) {
 	lines := map[string]string{
-		"host/sysctl":     "sysctl -w net.ipv4.conf.all.accept_redirects=1",
-		"host/mounts":     "mount -o remount,bind,nosuid,nodev,exec /dev/shm",
-		"host/idle-shell": "rm /etc/profile.d/ringwall-idle.sh",
-		"host/passwords":  "pam-auth-update --remove pwquality",
-		"host/umask":      "echo umask 022 >/etc/profile.d/zz.sh",
-		"host/core-dumps": "echo '* hard core unlimited' >/etc/security/limits.d/zz.conf",
-		"host/protocols":  "sed -i /sctp/d /etc/modprobe.d/ringwall.conf",
-		"host/service":    "systemctl stop ringwall.service",
-		"host/api":        "rm -r /etc/systemd/system/" + api + ".d && systemctl daemon-reload",
-		"host/banner":     "cp /etc/os-release /etc/issue.net",
+		"host/deploy-user": `usermod -p "$(openssl passwd -6 guessed)" root`,
+		"host/ssh":         `printf 'Match User deploy\nPasswordAuthentication yes\n' >/etc/ssh/sshd_config.d/00-a.conf`, // before the block of ours
+		"host/firewall":    "iptables -I INPUT -p tcp --dport 5432 -j ACCEPT",
+		"host/sysctl":      "sysctl -w net.ipv4.conf.all.accept_redirects=1",
+		"host/mounts":      "mount -o remount,bind,nosuid,nodev,exec /dev/shm",
+		"host/idle-shell":  "rm /etc/profile.d/ringwall-idle.sh",
+		"host/passwords":   "pam-auth-update --remove pwquality",
+		"host/umask":       "echo umask 022 >/etc/profile.d/zz.sh",
+		"host/core-dumps":  "echo '* hard core unlimited' >/etc/security/limits.d/zz.conf",
+		"host/protocols":   "sed -i /sctp/d /etc/modprobe.d/ringwall.conf",
+		"host/service":     "systemctl stop ringwall.service",
+		"host/api":         "rm -r /etc/systemd/system/" + api + ".d && systemctl daemon-reload",
+		"host/banner":      "cp /etc/os-release /etc/issue.net",
 	}
 	for _, line := range lines {
 		s.Run("sh", "-c", line)
