@@ -221,7 +221,7 @@ func (s *Server) RunEnv(env []string, argv ...string) (string, error) { return s
 
 // Outside runs a command in the namespace outside.
 func (s *Server) Outside(argv ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", s.Out}, argv...)...)
 	cmd.WaitDelay = time.Second
