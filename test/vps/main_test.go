@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ringwall/ringwall/host"
+	"github.com/ringwall/ringwall/internal/pebbletest"
 	"github.com/ringwall/ringwall/test/vps"
 )
 
@@ -29,6 +30,7 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(dir)
+		defer pebbletest.Remove()
 		binary = filepath.Join(dir, "ringwall")
 		build := exec.Command("go", "build", "-trimpath", "-tags", "faults", "-o", binary, "../../cmd/ringwall")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
