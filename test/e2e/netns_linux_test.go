@@ -22,7 +22,8 @@ import (
 )
 
 // A world is two machines with one cable: network namespaces that only the test
-// uses. What is of ours listens in server; outside sees it at 192.0.2.1.
+// uses. What is of ours listens in server; outside sees it at 192.0.2.1
+// and at 2001:db8::1.
 type world struct{ server, outside string }
 
 func newWorld(t *testing.T) world {
@@ -42,6 +43,7 @@ func newWorld(t *testing.T) world {
 	ip(t, "link", "add", "cable", "netns", w.server, "type", "veth", "peer", "name", "cable", "netns", w.outside)
 	for name, address := range map[string]string{w.server: "192.0.2.1/24", w.outside: "192.0.2.2/24"} {
 		ip(t, "-n", name, "address", "add", address, "dev", "cable")
+		ip(t, "-n", name, "address", "add", strings.NewReplacer("192.0.2.", "2001:db8::", "/24", "/64").Replace(address), "dev", "cable", "nodad")
 		ip(t, "-n", name, "link", "set", "cable", "up")
 		ip(t, "-n", name, "link", "set", "lo", "up")
 	}
@@ -83,9 +85,15 @@ func in[T any](t *testing.T, namespace string, f func() (T, error)) (T, error) {
 // scan has nmap look at ports of the server from outside.
 func (w world) scan(t *testing.T, ports string) (open []string) {
 	t.Helper()
+	return w.scanAt(t, ports, "192.0.2.1")
+}
+
+// scanAt does so at an address of the server's; -6 stands before one of IPv6.
+func (w world) scanAt(t *testing.T, ports string, at ...string) (open []string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "ip", "netns", "exec", w.outside, tool(t, "nmap"), "-n", "-Pn", "-sS", "-T5", "--open", "-p", ports, "-oX", "-", "192.0.2.1")
+	cmd := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", w.outside, tool(t, "nmap"), "-n", "-Pn", "-sS", "-T5", "--open", "-p", ports, "-oX", "-"}, at...)...)
 	var complaint bytes.Buffer
 	cmd.Stderr = &complaint
 	out, err := cmd.Output()
@@ -191,5 +199,36 @@ func TestNmapSeesTwoPorts(t *testing.T) {
 	}
 	if res := ask("443", "api.example.com"); res.StatusCode != 200 {
 		t.Errorf("the site itself: %s", res.Status)
+	}
+}
+
+// TestCheckFindsAPortOfIPv6: an API that listens on IPv6 alone is found by the
+// server's bare address, as nmap finds it, and IPv4 stays clean.
+func TestCheckFindsAPortOfIPv6(t *testing.T) {
+	tool(t, "nmap")
+	w := newWorld(t)
+	l, err := in(t, w.server, func() (net.Listener, error) { return net.Listen("tcp6", "[2001:db8::1]:8001") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "the API") })}
+	go func() { _ = api.Serve(l) }()
+	t.Cleanup(func() { api.Close() })
+	if open := w.scanAt(t, "8000-8001", "-6", "2001:db8::1"); !slices.Equal(open, []string{"8001"}) {
+		t.Errorf("nmap sees %v on IPv6", open)
+	}
+	if open := w.scan(t, "8000-8001"); len(open) > 0 {
+		t.Errorf("nmap sees %v on IPv4", open)
+	}
+	for url, want := range map[string]string{
+		"https://[2001:db8::1]": "open: [2001:db8::1]:8001 (HTTP, 200)",
+		"https://192.0.2.1":     "ports are closed at 1 addresses",
+	} {
+		cmd := exec.Command("ip", "netns", "exec", w.outside, binary, "check", url, "--i-own-this", "--only", "outside/ports", "--fail-on", "never", "--format", "json")
+		cmd.Dir = t.TempDir()
+		cmd.Env = append(os.Environ(), "RINGWALL_STATE="+cmd.Dir)
+		if out, err := cmd.Output(); err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("%s: %v, want %q\n%s", url, err, want, out)
+		}
 	}
 }
