@@ -32,6 +32,10 @@ func NewTap(port int) (*Tap, error) {
 		return nil, fmt.Errorf("%w (%v)", ErrNotHere, err)
 	}
 	t := &Tap{fd, port, make([]byte, 128<<10)}
+	if err := syscall.AttachLsf(fd, only(port)); err != nil {
+		t.Close()
+		return nil, err
+	}
 	err = syscall.Bind(fd, &syscall.SockaddrLinklayer{Protocol: all, Ifindex: lo.Index})
 	if err == nil {
 		err = syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &syscall.Timeval{Usec: 50_000})
@@ -41,6 +45,34 @@ func NewTap(port int) (*Tap, error) {
 		return nil, err
 	}
 	return t, nil
+}
+
+// only is a filter for the kernel (packet(7), SO_ATTACH_FILTER) of TCP packets to
+// a port, so that what else passes on a busy server does not fill the socket.
+func only(port int) []syscall.SockFilter {
+	const drop, take = 0, 1 << 18
+	load := func(code int, from int) syscall.SockFilter { return *syscall.LsfStmt(code, from) }
+	jump := func(value, yes, no int) syscall.SockFilter {
+		return *syscall.LsfJump(syscall.BPF_JMP|syscall.BPF_JEQ|syscall.BPF_K, value, yes, no)
+	}
+	const at, byte_, half = syscall.BPF_LD | syscall.BPF_ABS, syscall.BPF_B, syscall.BPF_H
+	return []syscall.SockFilter{
+		load(at|byte_, 0), // the version
+		load(syscall.BPF_ALU|syscall.BPF_RSH|syscall.BPF_K, 4),
+		jump(4, 0, 5),
+		load(at|byte_, 9), // IPv4: the protocol
+		jump(6, 0, 9),
+		load(syscall.BPF_LDX|syscall.BPF_MSH|syscall.BPF_B, 0), // the header's length
+		load(syscall.BPF_LD|syscall.BPF_IND|half, 2),
+		jump(port, 5, 6),
+		jump(6, 0, 5),
+		load(at|byte_, 6), // IPv6: the next header
+		jump(6, 0, 3),
+		load(at|half, 42),
+		jump(port, 0, 1),
+		load(syscall.BPF_RET|syscall.BPF_K, take),
+		load(syscall.BPF_RET|syscall.BPF_K, drop),
+	}
 }
 
 // Close ends the copying.

@@ -122,6 +122,9 @@ func TestTap(t *testing.T) {
 			ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
 			defer stop()
 			ask(other, "mark-1")
+			for range 300 { // what else there is does not fill the tap
+				ask(other, strings.Repeat("much", 1000))
+			}
 			ask(port, "another")
 			ask(port, "mark-1")
 			got, err := tap.Request(ctx, "mark-1")
