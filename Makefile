@@ -17,7 +17,7 @@ test:                       ## everything; with CI=true fuzzing and no skips too
 	$(GO) vet ./...
 	GO="$(GO)" test/all.sh
 	$(GO) test -v -run TestEveryCheckIsSabotaged ./cmd/ringwall | sed -n 's/^ *check_proof_test.go:[0-9]*: //p'
-	if [ "$$CI" = true ]; then test/fuzz.sh 30s 10s; fi
+	if [ "$$CI" = true ]; then test/fuzz.sh 20s 6s; fi
 
 quick:                      ## the inner loop: no packages, no race detector, no processes
 	$(GO) vet ./...

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every fuzz target of the module, two at a time: those that read what any
 # stranger sends for the first duration, the others for the second.
-#   test/fuzz.sh 30s 10s
+#   test/fuzz.sh 20s 6s
 set -euo pipefail
 long=${1:-30s}
 short=${2:-10s}

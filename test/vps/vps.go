@@ -192,7 +192,7 @@ func (s *Server) try(env []string, argv ...string) (string, error) {
 	if pid == 0 {
 		return "", errors.New("the machine is down")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	args := append([]string{"-t", strconv.Itoa(pid), "-m", "-u", "-i", "-n", "-p", "--"}, argv...)
 	cmd := exec.CommandContext(ctx, "nsenter", args...)
