@@ -125,7 +125,7 @@ func TestTheTimerRestores(t *testing.T) {
 		t.Errorf("confirmed without a session: %v\n%s", err, out)
 	}
 	session.Drop()
-	s.Await("everything is put back", time.Minute, func() bool { return s.Read("/etc/systemd/system/ringwall-host-rollback.service") == "" })
+	s.Await("everything is put back", 3*time.Minute, func() bool { return s.Read("/etc/systemd/system/ringwall-host-rollback.service") == "" })
 	same(t, "not confirmed", before, snap(t, s))
 	if err := o.GetsIn("root"); err != nil {
 		t.Error(err)
@@ -146,7 +146,7 @@ func TestPowerCut(t *testing.T) {
 		}
 		s.PowerCut()
 		s.Boot()
-		s.Await("everything is put back", time.Minute, func() bool { return s.Read("/etc/systemd/system/ringwall-host-rollback.service") == "" })
+		s.Await("everything is put back", 3*time.Minute, func() bool { return s.Read("/etc/systemd/system/ringwall-host-rollback.service") == "" })
 		same(t, "power cut at "+at, before, snap(t, s))
 		if err := o.GetsIn("root"); err != nil {
 			t.Error(err)

@@ -210,7 +210,7 @@ func TestServersAsOthersLeftThem(t *testing.T) {
 				if out, err := o.SSH("deploy", "true"); err == nil {
 					t.Errorf("deploy gets in: %s", out)
 				}
-				s.Await("everything is put back", time.Minute, func() bool { return s.Read("/etc/systemd/system/ringwall-host-rollback.service") == "" })
+				s.Await("everything is put back", 3*time.Minute, func() bool { return s.Read("/etc/systemd/system/ringwall-host-rollback.service") == "" })
 				same(t, "not confirmed", before, snap(t, s))
 				if err := o.GetsIn("root"); err != nil {
 					t.Error(err)
