@@ -82,11 +82,11 @@ func (o *Owner) MustSSH(user, command string) string {
 // GetsIn reports whether some user of the names gets in, with sudo or as root.
 // A server that reads its settings again takes no connection for a moment.
 func (o *Owner) GetsIn(users ...string) error {
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(90 * time.Second); ; time.Sleep(200 * time.Millisecond) {
 		var errs []string
 		for _, user := range users {
 			// A busy machine can have one login stand still: it is given up, and tried again.
-			out, err := o.s.Outside(append([]string{"timeout", "10"}, append(o.Args(user), "sudo -n id -u")...)...)
+			out, err := o.s.Outside(append([]string{"timeout", "20"}, append(o.Args(user), "sudo -n id -u")...)...)
 			if err == nil && strings.TrimSpace(out) == "0" {
 				return nil
 			}
