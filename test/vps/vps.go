@@ -148,8 +148,15 @@ func (s *Server) Boot() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	cmd := exec.Command("systemd-nspawn", "-q", "-D", s.Root, "--register=no", "--keep-unit", "-b", "--network-namespace-path=/run/netns/"+s.in,
-		"--capability=CAP_NET_ADMIN,CAP_BPF", "--system-call-filter=bpf", "--kill-signal=SIGRTMIN+3", "--link-journal=no", "--resolv-conf=off", "--timezone=off", "--machine="+s.in)
+	// With BPF systemd filters what units send (IPAddressDeny). The guards' servers
+	// are without: on Debian 12 their table of bans stayed after a stop of its
+	// service, and why is not known.
+	may := []string{"--capability=CAP_NET_ADMIN,CAP_BPF", "--system-call-filter=bpf"}
+	if strings.HasPrefix(s.t.Name(), "TestSecurityServices") {
+		may = []string{"--capability=CAP_NET_ADMIN"}
+	}
+	cmd := exec.Command("systemd-nspawn", append(may, "-q", "-D", s.Root, "--register=no", "--keep-unit", "-b", "--network-namespace-path=/run/netns/"+s.in,
+		"--kill-signal=SIGRTMIN+3", "--link-journal=no", "--resolv-conf=off", "--timezone=off", "--machine="+s.in)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
