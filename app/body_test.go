@@ -315,6 +315,7 @@ func TestTrapBigBodiesStream(t *testing.T) {
 			m, err := io.CopyN(io.Discard, part, 100_000_000)
 			n += m
 			done = err != nil
+			runtime.GC() // what is held counts, not what a busy collector has not come to
 			var stats runtime.MemStats
 			runtime.ReadMemStats(&stats)
 			most = max(most, stats.HeapInuse)
@@ -353,7 +354,7 @@ func TestTrapBigBodiesStream(t *testing.T) {
 	if err != nil || string(got) != strconv.Itoa(content) {
 		t.Errorf("%d %s, %v; want %d", res.StatusCode, got, err, content)
 	}
-	if most > 300_000_000 { // other tests are in it, and a collector that lags behind
+	if most > 100_000_000 {
 		t.Errorf("the heap grew to %d bytes", most)
 	}
 }
