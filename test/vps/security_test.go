@@ -426,7 +426,10 @@ func (g *guarded) breakBans() {
 	g.Run("systemctl", "restart", "fail2ban")
 
 	g.Run("kill", "-9", strings.TrimSpace(g.Run("systemctl", "show", "--value", "--property=MainPID", "ringwall-bans.service")))
-	g.Await("another one takes its place", 40*time.Second, held)
+	g.Await("another one takes its place", 40*time.Second, func() bool {
+		out, _ := g.Try("systemctl", "is-active", "ringwall-bans.service") // the table outlives who was killed
+		return strings.TrimSpace(out) == "active" && held()
+	})
 	g.Run("systemctl", "restart", "ringwall.service")
 	g.Await("the server has told it again", 30*time.Second, held)
 	g.pass("host/bans")
