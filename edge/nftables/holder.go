@@ -40,7 +40,7 @@ type Holder struct {
 // Serve makes the table, without bans, says that it is ready, and takes orders
 // until ctx ends. Then the table is removed. Who may connect is the socket's
 // matter.
-func (h *Holder) Serve(ctx context.Context, l net.Listener, ready func()) error {
+func (h *Holder) Serve(ctx context.Context, l net.Listener, ready func()) (err error) {
 	if h.Nft == nil {
 		h.Nft = nft
 	}
@@ -53,7 +53,9 @@ func (h *Holder) Serve(ctx context.Context, l net.Listener, ready func()) error 
 		open.Wait()
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
-		_ = h.Nft(end, none)
+		if left := h.Nft(end, none); left != nil {
+			err = errors.Join(err, fmt.Errorf("the table stays in the kernel, remove it by nft delete table inet ringwall: %w", left))
+		}
 	}()
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
