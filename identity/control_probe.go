@@ -97,8 +97,9 @@ func probePost(ctx context.Context, c *probe.Client, path, token string, fields 
 	}
 }
 
-// busyTries is how often a busy server is asked again.
-const busyTries = 3
+// busyTries is how often a busy server is asked again, which says 2 seconds: a
+// small one has a hash done in a tenth of a second, and 64 wait.
+const busyTries = 10
 
 // probePostCookie sends nothing but the refresh cookie, as a page of the
 // site's own would.

@@ -181,6 +181,25 @@ func TestTableGoesWithItsHolder(t *testing.T) {
 	}
 }
 
+// A table that stays shuts out people with nobody left to let them in: that is
+// an error, which names the command.
+func TestTableThatStays(t *testing.T) {
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "bans.sock"))
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	calls := 0
+	h := &nftables.Holder{Nft: func(context.Context, string) error {
+		if calls++; calls > 1 { // the first makes it
+			return errors.New("netlink: Operation not permitted")
+		}
+		return nil
+	}}
+	err = h.Serve(ctx, l, cancel)
+	if err == nil || !strings.Contains(err.Error(), "nft delete table inet ringwall") || !strings.Contains(err.Error(), "not permitted") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestManyBans is the largest list that the edge keeps.
 func TestManyBans(t *testing.T) {
 	k := newKernel(t)
