@@ -1,7 +1,7 @@
-# Verbs: run, man, test, quick, lint, bench. Everything else is the go command.
+# Verbs: run, man, test, quick, servers, fuzz, lint, bench. Everything else is the go command.
 GO ?= go
 
-.PHONY: run build man test quick lint bench
+.PHONY: run build man test quick servers fuzz lint bench
 
 run: build                  ## https://localhost:8443 with the notes API behind it
 	exec bin/ringwall serve --dev
@@ -12,16 +12,23 @@ build:
 man: build                  ## manual pages in bin/man
 	bin/ringwall man bin/man
 
-test:                       ## everything; with CI=true fuzzing and no skips too
+test:                       ## all tests; with CI=true fuzzing too, and a missing tool is a failure
 	test/packages.sh
 	$(GO) vet ./...
 	GO="$(GO)" test/all.sh
 	$(GO) test -v -run TestEveryCheckIsSabotaged ./cmd/ringwall | sed -n 's/^ *check_proof_test.go:[0-9]*: //p'
-	if [ "$$CI" = true ]; then test/fuzz.sh 20s 6s; fi
+	if [ "$$CI" = true ]; then test/fuzz.sh 15s; fi
 
 quick:                      ## the inner loop: no packages, no race detector, no processes
 	$(GO) vet ./...
 	$(GO) test -short ./...
+
+servers:                    ## all tests on booted Debian servers, however long; root
+	test/packages.sh
+	$(GO) test -v -parallel 2 -timeout 90m ./test/vps
+
+fuzz:                       ## every fuzz target, for a quarter of an hour or so
+	test/fuzz.sh 60s 20s
 
 lint:
 	test -z "$$(gofmt -l . | tee /dev/stderr)"

@@ -149,7 +149,7 @@ func front(tb testing.TB, url string) (addr string, failure func() error) {
 	var mu sync.Mutex
 	var last error
 	p := proxyPolicy(url)
-	p.Edge.Timeouts.Read = 2 * time.Second
+	p.Edge.Timeouts.Read = 12 * time.Second
 	proxy, err := edge.NewProxy(p, edge.Deps{
 		Origin: func(*http.Request) edge.Origin { return alice },
 		Failed: func(w http.ResponseWriter, _ *http.Request, f edge.Failure) {

@@ -134,8 +134,11 @@ func TestPostboxIsBounded(t *testing.T) {
 			t.Error("put waited")
 		}
 		synctest.Wait()
-		if n := b.held.Load(); n != mostMails || len(b.waiting) > mostMails {
-			t.Errorf("%d are held, %d wait", n, len(b.waiting))
+		b.mu.Lock()
+		waiting := len(b.waiting)
+		b.mu.Unlock()
+		if n := b.held.Load(); n != mostMails || waiting > mostMails {
+			t.Errorf("%d are held, %d wait", n, waiting)
 		}
 		dropped := 0
 		for _, e := range o.events {

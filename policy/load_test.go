@@ -130,7 +130,7 @@ func TestLargeAndDeepFilesAreRefusedQuickly(t *testing.T) {
 			if len(err.Error()) > 50_000 {
 				t.Errorf("the message has %d bytes", len(err.Error()))
 			}
-			if took := time.Since(began); took > 10*time.Second {
+			if took := time.Since(began); took > time.Minute { // a second or so; what grows with the square takes hours
 				t.Errorf("took %v", took)
 			}
 		})

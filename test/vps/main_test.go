@@ -16,6 +16,8 @@ import (
 	"github.com/ringwall/ringwall/test/vps"
 )
 
+var start = flag.Duration("start", 0, "how long after the begin the last server may be started; 0: no bound")
+
 var binary string // the freshly built ringwall, which can be killed at any step
 
 func TestMain(m *testing.M) {
@@ -23,6 +25,9 @@ func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		if testing.Short() || os.Geteuid() != 0 {
 			return m.Run() // each test says why it is skipped
+		}
+		if *start > 0 {
+			vps.Until = time.Now().Add(*start)
 		}
 		dir, err := os.MkdirTemp("", "vps")
 		if err != nil {

@@ -37,6 +37,10 @@ type Server struct {
 
 var servers atomic.Int32
 
+// Until, unless zero, is when the last server may be started: a test that comes
+// later is skipped, so that the tests end in time on a slow machine, too.
+var Until time.Time
+
 // Skip ends a test where no server can be started, with the reason. Under CI
 // that is a failure: what did not run is not green.
 func Skip(t testing.TB) {
@@ -64,15 +68,24 @@ func Skip(t testing.TB) {
 	t.Skip(why)
 }
 
+func inTime(t testing.TB) {
+	t.Helper()
+	if !Until.IsZero() && time.Now().After(Until) {
+		t.Skipf("no server is started after %s on this machine: `make servers` has the time", Until.Format(time.TimeOnly))
+	}
+}
+
 // New boots a server of a suite. At the end of the test it is gone without a
 // trace.
 func New(t testing.TB, suite string) *Server {
 	t.Helper()
 	Skip(t)
+	inTime(t)
 	base, err := baseOf(suite)
 	if err != nil {
 		t.Fatalf("the base of %s: %v", suite, err)
 	}
+	inTime(t)
 	n := servers.Add(1)
 	id := fmt.Sprintf("rw%d-%d", os.Getpid(), n)
 	s := &Server{Suite: suite, t: t, in: id + "i", Out: id + "o", dir: filepath.Join("/tmp", "vps-"+id),
@@ -148,15 +161,9 @@ func (s *Server) Boot() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	// With BPF systemd filters what units send (IPAddressDeny). The guards' servers
-	// are without: on Debian 12 their table of bans stayed after a stop of its
-	// service, and why is not known.
-	may := []string{"--capability=CAP_NET_ADMIN,CAP_BPF", "--system-call-filter=bpf"}
-	if strings.HasPrefix(s.t.Name(), "TestSecurityServices") {
-		may = []string{"--capability=CAP_NET_ADMIN"}
-	}
-	cmd := exec.Command("systemd-nspawn", append(may, "-q", "-D", s.Root, "--register=no", "--keep-unit", "-b", "--network-namespace-path=/run/netns/"+s.in,
-		"--kill-signal=SIGRTMIN+3", "--link-journal=no", "--resolv-conf=off", "--timezone=off", "--machine="+s.in)...)
+	cmd := exec.Command("systemd-nspawn", "-q", "-D", s.Root, "-b", "--machine="+s.in, "--network-namespace-path=/run/netns/"+s.in,
+		"--capability=CAP_NET_ADMIN,CAP_BPF", "--system-call-filter=bpf", // with BPF systemd filters what units send (IPAddressDeny)
+		"--register=no", "--keep-unit", "--kill-signal=SIGRTMIN+3", "--link-journal=no", "--resolv-conf=off", "--timezone=off")
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
