@@ -11,6 +11,7 @@ import (
 // that any user can have the kernel load by asking for a socket of theirs.
 var unusedModules = []string{
 	"dccp", "sctp", "rds", "tipc", "n_hdlc", "ax25", "netrom", "x25", "rose", "decnet", "econet", "af_802154", "ipx", "appletalk", "psnap", "p8023", "p8022", "can", "atm",
+	"bluetooth", "caif_socket", "ieee802154_socket", "kcm", "llc2", "mISDN_core", "n_gsm", "nfc", "phonet", "qrtr", "rxrpc", "smc",
 	"cramfs", "freevxfs", "jffs2", "hfs", "hfsplus", "firewire_ohci", "usb_storage",
 }
 

@@ -72,7 +72,8 @@ func rightMachine() *machine {
 		m.files["/proc/sys/"+name] = value + "\n"
 	}
 	var config strings.Builder
-	for _, name := range []string{"dccp", "sctp", "rds", "tipc", "n_hdlc", "ax25", "netrom", "x25", "rose", "decnet", "econet", "af-802154", "ipx", "appletalk", "psnap", "p8023", "p8022", "can", "atm", "cramfs", "freevxfs", "jffs2", "hfs", "hfsplus", "firewire-ohci"} {
+	for _, name := range []string{"dccp", "sctp", "rds", "tipc", "n_hdlc", "ax25", "netrom", "x25", "rose", "decnet", "econet", "af-802154", "ipx", "appletalk", "psnap", "p8023", "p8022", "can", "atm",
+		"bluetooth", "caif_socket", "ieee802154_socket", "kcm", "llc2", "mISDN_core", "n_gsm", "nfc", "phonet", "qrtr", "rxrpc", "smc", "cramfs", "freevxfs", "jffs2", "hfs", "hfsplus", "firewire-ohci"} {
 		config.WriteString("install " + name + " /bin/false\n")
 	}
 	m.said["modprobe --showconfig"] = config.String()
