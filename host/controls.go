@@ -17,6 +17,7 @@ var controls = []Control{
 	umask,
 	idleShell,
 	passwords,
+	programs,
 	mounts,
 	clock,
 	banner,

@@ -36,6 +36,7 @@ func TestFromABareServer(t *testing.T) {
 			if out := o.MustSSH("deploy", "sudo env "+ringwall+"apply --yes"); !strings.Contains(out, "nothing to do") {
 				t.Errorf("a second apply: %s", out)
 			}
+			firstLook(s)
 			out, err := o.SSH("deploy", "sudo env "+ringwall+"status")
 			if err != nil && !strings.Contains(out, " 0 fail, ") {
 				t.Errorf("status: %v\n%s", err, out)

@@ -103,6 +103,7 @@ var left = map[string][]string{
 	"host/umask":      {"umask 0022"},
 	"host/idle-shell": {"TMOUT"},
 	"host/passwords":  {"PAM takes any new password"},
+	"host/packages":   {"debsums is not installed"},
 	"host/mounts":     {"without noexec"},
 	"host/banner":     {"no banner"},
 	"inside/backups":  {"no timer and no cron job"},

@@ -29,7 +29,7 @@ type judges struct {
 // lynisTests are those that are about the same as a control of ours.
 var lynisTests = [][2]string{
 	{"SSH-7408", "host/ssh"}, {"FIRE-4590", "host/firewall"}, {"DEB-0880", "host/fail2ban"}, {"PKGS-7420", "host/updates"}, {"KRNL-6000", "host/sysctl"},
-	{"KRNL-5820", "host/core-dumps"}, {"AUTH-9328", "host/umask"}, {"AUTH-9262", "host/passwords"}, {"BANN-7126", "host/banner"}, {"BANN-7130", "host/banner"},
+	{"KRNL-5820", "host/core-dumps"}, {"AUTH-9328", "host/umask"}, {"AUTH-9262", "host/passwords"}, {"PKGS-7370", "host/packages"}, {"BANN-7126", "host/banner"}, {"BANN-7130", "host/banner"},
 	{"NETW-3200", "host/protocols"}, {"FILE-6310", "host/mounts"}, {"BOOT-5264", "inside/confinement"},
 }
 

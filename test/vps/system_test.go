@@ -79,6 +79,7 @@ func inForce(t *testing.T, s *vps.Server, o *vps.Owner) check.Report {
 	if err != nil || !strings.Contains(out, "private system") {
 		t.Errorf("the SSH server does not say that it is private: %v %s", err, out)
 	}
+	firstLook(s)
 	if out := s.Run("sh", "-c", ringwall+"status; true"); strings.Contains(out, "FAIL") {
 		t.Errorf("status:\n%s", out)
 	} else {
@@ -95,6 +96,11 @@ func inForce(t *testing.T, s *vps.Server, o *vps.Owner) check.Report {
 	return r
 }
 
+// firstLook does not wait for the timer of host/packages. What it says is for status.
+func firstLook(s *vps.Server) {
+	_, _ = s.Try("systemctl", "start", "ringwall-packages.service")
+}
+
 func sabotage(t *testing.T, s *vps.Server, api string) {
 	lines := map[string]string{
 		"host/deploy-user": `usermod -p "$(openssl passwd -6 guessed)" root`,
@@ -104,6 +110,7 @@ func sabotage(t *testing.T, s *vps.Server, api string) {
 		"host/mounts":      "mount -o remount,bind,nosuid,nodev,exec /dev/shm",
 		"host/idle-shell":  "rm /etc/profile.d/ringwall-idle.sh",
 		"host/passwords":   "pam-auth-update --remove pwquality",
+		"host/packages":    "echo >>/usr/bin/ldd; systemctl start ringwall-packages.service; true",
 		"host/umask":       "echo umask 022 >/etc/profile.d/zz.sh",
 		"host/core-dumps":  "echo '* hard core unlimited' >/etc/security/limits.d/zz.conf",
 		"host/protocols":   "sed -i /sctp/d /etc/modprobe.d/ringwall.conf",
