@@ -18,6 +18,7 @@ var controls = []Control{
 	idleShell,
 	passwords,
 	programs,
+	jobs,
 	mounts,
 	clock,
 	banner,

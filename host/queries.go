@@ -40,6 +40,8 @@ const (
 	askUmask     Query = "umask of a login"
 	askIdle      Query = "TMOUT of a login"
 	askCoreLimit Query = "ulimit of a session"
+	askCrontab   Query = "crontab -l, of nobody"
+	askAt        Query = "atq, of nobody"
 )
 
 var queries = map[Query][]string{
@@ -75,6 +77,8 @@ var queries = map[Query][]string{
 	askIdle:      {"env", "-u", "TMOUT", "HOME=/nonexistent", "sh", "-l", "-c", "echo TMOUT is $TMOUT"},
 	// The caller's own limit is lifted first, so that what is seen is PAM's.
 	askCoreLimit: {"prlimit", "--core=unlimited:unlimited", "runuser", "-u", "nobody", "--", "sh", "-c", "ulimit -H -c"},
+	askCrontab:   {"runuser", "-u", "nobody", "--", "crontab", "-l"},
+	askAt:        {"runuser", "-u", "nobody", "--", "atq"},
 }
 
 // sshdFolderOfItsOwn is where sshd locks its unprivileged half in, and without which

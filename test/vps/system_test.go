@@ -111,6 +111,7 @@ func sabotage(t *testing.T, s *vps.Server, api string) {
 		"host/idle-shell":  "rm /etc/profile.d/ringwall-idle.sh",
 		"host/passwords":   "pam-auth-update --remove pwquality",
 		"host/packages":    "echo >>/usr/bin/ldd; systemctl start ringwall-packages.service; true",
+		"host/jobs":        "rm /etc/cron.allow",
 		"host/umask":       "echo umask 022 >/etc/profile.d/zz.sh",
 		"host/core-dumps":  "echo '* hard core unlimited' >/etc/security/limits.d/zz.conf",
 		"host/protocols":   "sed -i /sctp/d /etc/modprobe.d/ringwall.conf",
