@@ -51,7 +51,7 @@ func TestTestssl(t *testing.T) {
 	}
 	serveSite(t, dir)
 
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute) // about 45 s on two idle cores
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute) // about 45 s on two idle cores
 	defer cancel()
 	report := filepath.Join(dir, "report.json")
 	// --nodns and --ip keep it on loopback.
