@@ -29,7 +29,7 @@ type beside struct {
 func (s *server) openBans(dir state.Dir, p *policy.Policy, given *os.File) {
 	told := kernel()
 	if p.NginxIsEdge() {
-		s.beside = &beside{given: given, banner: nginx.NewBanner(p, nginxReload(), sinkOf{s})}
+		s.beside = &beside{given: given, banner: nginx.NewBanner(p, nginxReload(p), sinkOf{s})}
 		told = append(told, s.beside.banner)
 	}
 	c := edge.BansConfig{Dir: dir}
@@ -70,7 +70,7 @@ func (b *beside) run(ctx context.Context, s *server) {
 	go b.events.Run(ctx)
 	go b.banner.Run(ctx, 0)
 	if b.source != nil {
-		go nginx.KeepCertificate(ctx, s.Policy(), b.source, nginxReload(), sinkOf{s})
+		go nginx.KeepCertificate(ctx, s.Policy(), b.source, nginxReload(s.Policy()), sinkOf{s})
 	}
 }
 
@@ -92,23 +92,24 @@ func (b *beside) yield() {
 // nginxUnit has nginx read what was written, where systemd runs.
 const nginxUnit = "ringwall-nginx.path"
 
-// nginxReload has nginx read what was written, which root may do. Nil: somebody
-// else watches the files, the unit that install has enabled.
-func nginxReload() func() error {
+// nginxReload has the nginx that the policy was installed on read what was written,
+// which root may do. Nil: somebody else watches the files, the unit that install has
+// enabled. Without an install no nginx is touched, and the error says so.
+func nginxReload(p *policy.Policy) func() error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
 	if _, err := os.Lstat("/etc/systemd/system/multi-user.target.wants/" + nginxUnit); err == nil {
 		return nil
 	}
-	h, err := nginx.FindHost("")
-	if err != nil {
-		return nil
-	}
 	return func() error {
-		out, err := exec.Command(h.Binary, "-s", "reload").CombinedOutput()
+		h, err := nginx.InstalledOn(p)
 		if err != nil {
-			return fmt.Errorf("nginx -s reload: %w: %s", err, strings.TrimSpace(string(out)))
+			return err
+		}
+		out, err := exec.Command(h.Binary, h.Args("-s", "reload")...).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%s: %w: %s", h.Command("-s", "reload"), err, strings.TrimSpace(string(out)))
 		}
 		return nil
 	}

@@ -2,6 +2,7 @@ package nginx
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -12,13 +13,37 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/ringwall/ringwall/policy"
 )
 
 // A Host is the nginx of a machine. It runs nothing but that program.
 type Host struct {
-	Binary string // nginx
-	Conf   string // its main file; "": the one that it was built for
-	Prefix string // its folder; "": likewise
+	Binary string `json:"binary"`           // nginx
+	Conf   string `json:"conf,omitempty"`   // its main file; "": the one that it was built for
+	Prefix string `json:"prefix,omitempty"` // its folder; "": likewise
+}
+
+// hostFile says in edge.nginx.folder, which is root's, on which nginx the policy
+// was installed.
+const hostFile = "host.json"
+
+// InstalledOn is the nginx that the policy was installed on last, which another one
+// of the machine must not be taken for. An error when it was
+// installed on none.
+func InstalledOn(p *policy.Policy) (Host, error) {
+	var h Host
+	b, err := os.ReadFile(filepath.Join(p.Edge.Nginx.Folder, hostFile))
+	if err == nil {
+		err = json.Unmarshal(b, &h)
+	}
+	if err == nil && !filepath.IsAbs(h.Binary) {
+		err = fmt.Errorf("%q is no program", h.Binary)
+	}
+	if err != nil {
+		return Host{}, fmt.Errorf("which nginx has this policy is not known until ringwall nginx install: %w", err)
+	}
+	return h, nil
 }
 
 // FindHost finds nginx: at name, or, for "", in PATH and where Debian has it.

@@ -150,6 +150,9 @@ func TestInstall(t *testing.T) {
 		t.Error("nobody looked")
 	}
 	s.old(t)
+	if h, err := nginx.InstalledOn(s.policy); err != nil || h != in.Host {
+		t.Errorf("it was installed on %+v, and is said to be on %+v: %v", in.Host, h, err)
+	}
 	if d, err := in.Diff(t.Context(), s.policy); err != nil || d != "" {
 		t.Errorf("right after an install: %v %s", err, d)
 	}

@@ -1,6 +1,7 @@
 package nginx
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,13 +18,18 @@ var (
 
 // system is what goes to other programs of the machine: the rotation of the log,
 // and, where systemd runs, a unit that reloads nginx when Ringwall has written
-// its state folder, which it may do without being root.
+// its state folder, which it may do without being root. Elsewhere ringwall serve
+// reloads it itself, and has to know which nginx this is.
 func (in *Installer) system(p *policy.Policy) ([]Change, error) {
 	if err := in.Host.plain(); err != nil {
 		return nil, err
 	}
 	n := p.Edge.Nginx
-	var out []Change
+	which, err := json.MarshalIndent(in.Host, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	out := []Change{{Path: filepath.Join(n.Folder, hostFile), Mode: 0o600, Text: string(which) + "\n"}}
 	if fi, err := os.Stat(logrotateFolder); err == nil && fi.IsDir() {
 		out = append(out, Change{Path: filepath.Join(logrotateFolder, "ringwall-nginx"), Mode: 0o644, Text: Logrotate(p, in.Host)})
 	}
