@@ -241,6 +241,9 @@ func (in *Installer) Plan(p *policy.Policy, files []File) (changes []Change, wai
 		return nil, false, p.Errorf("edge.nginx.proof", "ringwall nginx install makes it", "there is no secret that nginx could prove itself with")
 	}
 	o := in.Options
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	cert, _ := Certificate(p)
 	if _, err := os.Stat(cert); errors.Is(err, fs.ErrNotExist) && !p.Edge.TLS.ACME.Enabled() {
 		if p.Edge.Redirect == "" {

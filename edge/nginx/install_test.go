@@ -182,6 +182,24 @@ func TestInstall(t *testing.T) {
 	}
 }
 
+// With a certificate of an authority's, which install only stands in for, there is
+// a difference before the install and none after.
+func TestDiffWithAnAuthority(t *testing.T) {
+	s := newServer(t)
+	s.startRing(t, echo) // which asks nobody
+	s.policy.Edge.TLS.Cert, s.policy.Edge.TLS.Key, s.policy.Edge.TLS.ACME.Email = "", "", "ops@example.com"
+	in := s.installer(t)
+	if d, err := in.Diff(t.Context(), s.policy); err != nil || !strings.Contains(d, "site.pem: is not there") {
+		t.Errorf("before an install: %v %s", err, d)
+	}
+	if err := in.Install(t.Context(), s.policy); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := s.installer(t).Diff(t.Context(), s.policy); err != nil || d != "" {
+		t.Errorf("after it: %v %s", err, d)
+	}
+}
+
 // Every way in which an install can fail leaves an nginx that serves as before.
 func TestInstallThatFailsChangesNothing(t *testing.T) {
 	for _, tt := range []struct {
