@@ -167,6 +167,35 @@ func (s *site) options(t testing.TB) nginx.Options {
 	return nginx.Options{Version: v, Headers: headers}
 }
 
+// othersWishes are what other sites' http block may say, of each directive the
+// opposite: none of it may hold for the site.
+const othersWishes = `    ssl_prefer_server_ciphers on;
+    ssl_session_tickets on;
+    ssl_ecdh_curve secp521r1;
+    http2_max_concurrent_streams 7;
+    underscores_in_headers on;
+    ignore_invalid_headers off;
+    client_header_buffer_size 64k;
+    large_client_header_buffers 8 64k;
+    send_timeout 1h;
+    keepalive_timeout 0;
+    reset_timedout_connection off;
+    limit_conn_status 503;
+    gzip on;
+    gzip_types *;
+    gzip_proxied any;
+    proxy_http_version 1.0;
+    proxy_read_timeout 1s;
+    proxy_send_timeout 1s;
+    proxy_request_buffering on;
+    proxy_buffering on;
+    proxy_buffer_size 4k;
+    proxy_max_temp_file_size 512m;
+    proxy_next_upstream error non_idempotent;
+    proxy_redirect http://ringwall/ /;
+    proxy_intercept_errors on;
+`
+
 // write puts down what an nginx needs; change, if any, edits the text.
 func (s *site) write(t testing.TB, change func([]nginx.Directive) []nginx.Directive) {
 	t.Helper()
@@ -176,6 +205,10 @@ func (s *site) write(t testing.TB, change func([]nginx.Directive) []nginx.Direct
 	}
 	if change != nil {
 		ds = change(ds)
+	}
+	if gone := os.Getenv(takenOut); gone != "" {
+		name, args, _ := strings.Cut(gone, " ")
+		ds = without(name, strings.Fields(args)...)(ds)
 	}
 	user := ""
 	if os.Geteuid() == 0 {
@@ -191,10 +224,8 @@ http {
     tcp_nopush on;
     types_hash_max_size 2048;
     default_type application/octet-stream;
-    ssl_prefer_server_ciphers on;
     access_log off;
-    gzip on;
-    client_body_temp_path ` + s.dir + `/tmp-body;
+` + othersWishes + `    client_body_temp_path ` + s.dir + `/tmp-body;
     proxy_temp_path ` + s.dir + `/tmp-proxy;
     fastcgi_temp_path ` + s.dir + `/tmp-fastcgi;
     uwsgi_temp_path ` + s.dir + `/tmp-uwsgi;
