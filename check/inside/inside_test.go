@@ -21,6 +21,7 @@ type fake struct {
 	files    map[string]string // name: content, or "-> " and where it links to; a name that ends in ! is readable by all
 	commands map[string]string // command line: output; "fails" fails
 	uid      int
+	acme     bool
 }
 
 func (f fake) machine(t *testing.T) *inside.Machine {
@@ -45,7 +46,7 @@ func (f fake) machine(t *testing.T) *inside.Machine {
 			t.Fatal(err)
 		}
 	}
-	return &inside.Machine{Root: root, UID: f.uid, Now: time.Now(), Run: func(_ context.Context, argv ...string) (string, error) {
+	return &inside.Machine{Root: root, UID: f.uid, ACME: f.acme, Now: time.Now(), Run: func(_ context.Context, argv ...string) (string, error) {
 		line := strings.Join(argv, " ")
 		for k, out := range f.commands {
 			if strings.HasPrefix(line, k) {
@@ -141,9 +142,10 @@ func TestEveryCheck(t *testing.T) {
 			check.Unknown: {"no apt": {}, "no lists": {commands: map[string]string{"apt list": "Listing...\n"}}},
 		},
 		"inside/renewal": {
-			check.Pass:    {"timer": {files: map[string]string{"etc/letsencrypt/live/a/fullchain.pem": ""}, commands: active}, "cron": {files: map[string]string{"etc/letsencrypt/live/a/fullchain.pem": "", "etc/cron.d/renew": "0 3 * * * root certbot renew\n"}}},
+			check.Pass: {"timer": {files: map[string]string{"etc/letsencrypt/live/a/fullchain.pem": ""}, commands: active}, "cron": {files: map[string]string{"etc/letsencrypt/live/a/fullchain.pem": "", "etc/cron.d/renew": "0 3 * * * root certbot renew\n"}},
+				"Ringwall": {acme: true, commands: map[string]string{"systemctl is-active ringwall.service": "active\n"}}},
 			check.Fail:    {"nothing": {files: map[string]string{"etc/letsencrypt/live/a/fullchain.pem": "", "etc/cron.d/certbot": "0 */12 * * * root test -x /usr/bin/certbot -a \\! -d /run/systemd/system && certbot -q renew\n"}, commands: map[string]string{"systemctl": "fails"}}},
-			check.Unknown: {"not root": {uid: 1000}},
+			check.Unknown: {"not root": {uid: 1000}, "no Ringwall": {acme: true, commands: map[string]string{"systemctl is-active ringwall.service": "inactive\n"}}},
 		},
 		"inside/backups": {
 			check.Pass:    {"timer": {commands: map[string]string{"systemctl list-timers": "Mon 2026-11-30 03:00:00 UTC 3 days - - restic-daily.timer restic-daily.service\n"}}, "cron": {files: map[string]string{"etc/cron.d/db": "0 3 * * * postgres pg_dump api | ssh backup cat\n"}}},

@@ -19,7 +19,11 @@ var renewal = Check{
 	},
 	Verify: func(ctx context.Context, m *Machine) check.Finding {
 		if m.ACME {
-			return check.Passed("Ringwall renews the site's certificate itself (edge.tls.acme)")
+			text, err := m.Run(ctx, "systemctl", "is-active", "ringwall.service")
+			if text = strings.TrimSpace(text); text != "active" {
+				return check.Unseen("edge.tls.acme has Ringwall renew the certificate, and ringwall.service is %q: %v", text, err)
+			}
+			return check.Passed("ringwall.service runs, and renews the site's certificate itself (edge.tls.acme)")
 		}
 		certs := m.glob("/etc/letsencrypt/live/*/fullchain.pem")
 		for _, timer := range []string{"certbot.timer", "snap.certbot.renew.timer", "lego.timer", "acme.timer"} {
