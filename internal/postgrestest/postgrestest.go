@@ -134,9 +134,9 @@ func (s *Server) run(name string, args ...string) ([]byte, error) {
 func (s *Server) Resume() error {
 	cmd := s.command("postgres", "-D", s.data(), "-k", s.Socket, "-c", "listen_addresses=", "-c", "fsync=off",
 		"-c", "deadlock_timeout=20ms", "-c", "max_connections=80", "-c", "shared_buffers=16MB")
-	// The kernel ends it with the test, however that ends: it does so when the
-	// thread that started it is gone, so that one is kept.
-	cmd.SysProcAttr.Pdeathsig = syscall.SIGQUIT
+	// Where the kernel ends it with the test, it does so when the thread that
+	// started it is gone, so that one is kept.
+	endWithParent(cmd.SysProcAttr)
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	started, over := make(chan error, 1), make(chan struct{})

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package vps is a disposable Debian server for tests: a real systemd with a
 // real OpenSSH, in a network namespace of its own, that starts in a second or
 // two from a copy of a base that is made once. A second namespace plays the
