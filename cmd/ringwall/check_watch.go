@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/ringwall/ringwall/audit"
@@ -30,7 +31,8 @@ func watchChecks(ctx context.Context, w io.Writer, f checkFlags, t *target) erro
 			return &failure{fmt.Errorf("--baseline: %w", err), 2, "look at the file, or remove it to begin anew"}
 		}
 	}
-	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	teller := newDriftTeller(ctx, slog.New(slog.NewJSONHandler(os.Stderr, nil)), t)
+	defer teller.end()
 	for {
 		report, err := lookAt(ctx, f, t)
 		if err != nil {
@@ -39,10 +41,11 @@ func watchChecks(ctx context.Context, w io.Writer, f checkFlags, t *target) erro
 		if ctx.Err() != nil && f.watch > 0 {
 			return nil // ended in the middle: what is unknown by that is no drift
 		}
-		if last != nil {
-			tellDrift(ctx, log, t, check.Compare(*last, report))
-		}
-		if f.baseline != "" {
+		drifted := last != nil && teller.tell(check.Compare(*last, report))
+		if f.watch == 0 && !teller.end() && drifted {
+			// The next check finds the same drift, and tells it again.
+			teller.log.Error("drift could not be told: the baseline stays as it was, so that the next check tells of it again", "baseline", f.baseline)
+		} else if f.baseline != "" {
 			var b bytes.Buffer
 			if err := report.WriteJSON(&b); err != nil {
 				return err
@@ -66,30 +69,67 @@ func watchChecks(ctx context.Context, w io.Writer, f checkFlags, t *target) erro
 	}
 }
 
-// tellDrift raises an event for each change for the worse.
-func tellDrift(ctx context.Context, log *slog.Logger, t *target, changes []check.Change) {
-	sink := audit.NewLog(log)
-	var notifier *watch.Notifier
+// A driftTeller raises the events of drift, and tells of them by the ways that the
+// policy names, again and again while a receiver is down.
+type driftTeller struct {
+	log      *slog.Logger
+	sink     audit.Sink
+	notifier *watch.Notifier // nil: nobody is to be told
+	stop     func()          // lets what waits go out; nil: ended
+	done     chan struct{}
+	lost     atomic.Bool // something could not be told by one of the ways
+}
+
+func newDriftTeller(ctx context.Context, log *slog.Logger, t *target) *driftTeller {
+	d := &driftTeller{log: log, sink: audit.NewLog(log), done: make(chan struct{})}
 	if t.held {
 		var err error
-		if notifier, err = watch.NewNotifier(t.policy, watch.Deps{Log: log, Audit: sink, Mail: noticesBy(log)}); err != nil {
+		if d.notifier, err = watch.NewNotifier(t.policy, watch.Deps{Log: log, Audit: d, Mail: noticesBy(log)}); err != nil {
 			log.Error("nobody can be told of drift", "error", err)
+			d.notifier = nil
+			d.lost.Store(true)
 		}
 	}
+	if d.notifier == nil {
+		close(d.done)
+		return d
+	}
+	life, stop := context.WithCancel(ctx)
+	d.stop = stop
+	go func() {
+		defer close(d.done)
+		d.notifier.Run(life)
+	}()
+	return d
+}
+
+// Record hears from the notifier what it could not tell.
+func (d *driftTeller) Record(e audit.Event) {
+	d.lost.Store(d.lost.Load() || e.Kind == audit.NoticeFailed)
+	d.sink.Record(e)
+}
+
+// tell raises an event for each change for the worse, and reports whether there is one.
+func (d *driftTeller) tell(changes []check.Change) (worse bool) {
 	for _, c := range changes {
 		if !c.Worse() {
 			continue
 		}
+		worse = true
 		e := audit.Event{Time: time.Now(), Kind: audit.CheckDrifted, Outcome: audit.Failure, Control: c.ID, Detail: c.String()}
-		sink.Record(e)
-		if notifier != nil {
-			notifier.Record(e)
+		d.sink.Record(e)
+		if d.notifier != nil {
+			d.notifier.Record(e)
 		}
 	}
-	if notifier != nil {
-		// Run sends what waits when its context ends, within some seconds.
-		over, end := context.WithCancel(context.WithoutCancel(ctx))
-		end()
-		notifier.Run(over)
+	return worse
+}
+
+// end sends what waits, within some seconds, and reports whether all was told.
+func (d *driftTeller) end() bool {
+	if d.stop != nil {
+		d.stop()
 	}
+	<-d.done
+	return !d.lost.Load()
 }
