@@ -18,7 +18,6 @@ import (
 var accessLog = Control{
 	Meta: check.Meta{
 		ID:    "app/access-log",
-		Most:  8,
 		Title: "Every request leaves one structured line without secrets",
 		Why:   "Without a trace of each request an attack is neither seen nor understood afterwards.",
 		Ref:   "OWASP API8 2023, CWE-778, CWE-532; OpenTelemetry HTTP conventions; ASVS 5.0 V16.2.5, V16.3.1, V16.4.1; blueprint A8, checklist 10",

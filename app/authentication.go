@@ -45,11 +45,12 @@ func (nobody) Verify(context.Context, string) (*Caller, error) {
 // of an attack.
 var authentication = Control{
 	Meta: check.Meta{
-		ID:    "app/authentication",
-		Most:  5,
-		Title: "Only a verified token makes a caller",
-		Why:   "A forged, altered or foreign token would otherwise be anybody's account.",
-		Ref:   "RFC 6750; RFC 9110, 11.6; ASVS 5.0 V9.1.1, V9.1.2; OWASP API2 2023; blueprint A3, T6",
+		ID:     "app/authentication",
+		Most:   5,
+		Points: 31,
+		Title:  "Only a verified token makes a caller",
+		Why:    "A forged, altered or foreign token would otherwise be anybody's account.",
+		Ref:    "RFC 6750; RFC 9110, 11.6; ASVS 5.0 V9.1.1, V9.1.2; OWASP API2 2023; blueprint A3, T6",
 	},
 	Wrap: func(_ *policy.Policy, deps Deps) (Middleware, error) {
 		return func(next Handler) Handler {

@@ -21,7 +21,6 @@ import (
 var authorization = Control{
 	Meta: check.Meta{
 		ID:    "app/authorization",
-		Most:  36,
 		Title: "Each route is open to those the policy names, and to nobody else",
 		Why:   "A route that forgets to ask who calls gives everybody's data to anybody.",
 		Ref:   "RFC 9110, 15.5.2 and 15.5.4; OWASP API1 and API5 2023; ASVS 5.0 V8.2.1, V8.3.1; blueprint A4, T6",
@@ -39,6 +38,16 @@ var authorization = Control{
 	},
 	Value: func(_ *policy.Policy, r *Route) string {
 		return "allow " + strings.Join(r.Allow, ", ")
+	},
+	Size: func(p *policy.Policy, c *probe.Client) (requests, points int) {
+		paths := len(p.App.Routes) + 1 + len(builtinPaths(p))
+		callers := 0
+		for _, role := range append(slices.Collect(maps.Keys(p.Identity.Roles)), "") {
+			if c.Token(role) != "" {
+				callers++
+			}
+		}
+		return paths * (callers + 1), paths * callers // nobody's requests are answered 401, which weighs nothing
 	},
 	Verify: verifyAuthorization,
 }

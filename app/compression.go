@@ -32,11 +32,12 @@ import (
 // HEAD is answered as if nothing were compressed, as RFC 9110, 9.3.2 allows.
 var compression = Control{
 	Meta: check.Meta{
-		ID:    "app/compression",
-		Most:  7,
-		Title: "Answers are compressed, except those with secrets",
-		Why:   "Compression over a secret and an attacker's guess together reveals the secret by its length (BREACH).",
-		Ref:   "RFC 9110, 8.4 and 12.5.3; RFC 1952; CVE-2013-3587; CWE-200; blueprint A10, T6",
+		ID:     "app/compression",
+		Most:   12,
+		Points: 1,
+		Title:  "Answers are compressed, except those with secrets",
+		Why:    "Compression over a secret and an attacker's guess together reveals the secret by its length (BREACH).",
+		Ref:    "RFC 9110, 8.4 and 12.5.3; RFC 1952; CVE-2013-3587; CWE-200; blueprint A10, T6",
 	},
 	Wrap: func(*policy.Policy, Deps) (Middleware, error) {
 		encoders := new(encoders)
@@ -196,7 +197,8 @@ func verifyCompression(ctx context.Context, p *policy.Policy, c *probe.Client) c
 		}
 		signIn++
 	}
-	for _, target := range probeTargets(p) {
+	for _, t := range admittedTargets(p, c) {
+		target, token := t.path, t.token
 		whole, err := c.Do(ctx, probe.Request{Target: target, Token: token})
 		if err != nil {
 			return check.Unseen("no answer to GET %s: %v", target, err)

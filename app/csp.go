@@ -13,11 +13,12 @@ import (
 // csp forbids an answer that is shown as a page to load, run, post or be framed.
 var csp = Control{
 	Meta: check.Meta{
-		ID:    "app/csp",
-		Most:  6,
-		Title: "Nothing in an answer may load or run content",
-		Why:   "An answer that a browser takes for a page runs whatever markup is in its data (XSS).",
-		Ref:   "Content Security Policy Level 3; helmet 8 with API values; ASVS 5.0 V3.4.3, V3.4.6; blueprint A1, T11",
+		ID:     "app/csp",
+		Most:   6,
+		Points: 3,
+		Title:  "Nothing in an answer may load or run content",
+		Why:    "An answer that a browser takes for a page runs whatever markup is in its data (XSS).",
+		Ref:    "Content Security Policy Level 3; helmet 8 with API values; ASVS 5.0 V3.4.3, V3.4.6; blueprint A1, T11",
 	},
 	Owns: []string{"Content-Security-Policy"},
 	Static: func(p *policy.Policy) map[string]string {

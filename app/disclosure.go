@@ -14,11 +14,12 @@ import (
 // and sets none of them.
 var disclosure = Control{
 	Meta: check.Meta{
-		ID:    "app/disclosure",
-		Most:  6,
-		Title: "Answers do not name the software behind them",
-		Why:   "A product and its version tell a scanner which attacks to try.",
-		Ref:   "RFC 9110, 7.6.3 and 10.2.4; OWASP Secure Headers Project; ASVS 5.0 V13.4.6; OWASP API8 2023; blueprint A1, T7",
+		ID:     "app/disclosure",
+		Most:   6,
+		Points: 3,
+		Title:  "Answers do not name the software behind them",
+		Why:    "A product and its version tell a scanner which attacks to try.",
+		Ref:    "RFC 9110, 7.6.3 and 10.2.4; OWASP Secure Headers Project; ASVS 5.0 V13.4.6; OWASP API8 2023; blueprint A1, T7",
 	},
 	Owns:  disclosing,
 	Value: func(*policy.Policy, *Route) string { return "Server, X-Powered-By and their like are dropped" },

@@ -13,11 +13,12 @@ import (
 // says with frame-ancestors.
 var frameOptions = Control{
 	Meta: check.Meta{
-		ID:    "app/frame-options",
-		Most:  6,
-		Title: "Answers cannot be framed",
-		Why:   "A page that frames this one can make a visitor click on what it hides (clickjacking).",
-		Ref:   "HTML standard, 7.4.5 (X-Frame-Options); RFC 7034; ASVS 5.0 V3.4.6; blueprint A1, E7, T11",
+		ID:     "app/frame-options",
+		Most:   6,
+		Points: 3,
+		Title:  "Answers cannot be framed",
+		Why:    "A page that frames this one can make a visitor click on what it hides (clickjacking).",
+		Ref:    "HTML standard, 7.4.5 (X-Frame-Options); RFC 7034; ASVS 5.0 V3.4.6; blueprint A1, E7, T11",
 	},
 	Owns:   []string{"X-Frame-Options"},
 	Static: func(*policy.Policy) map[string]string { return map[string]string{"X-Frame-Options": "DENY"} },

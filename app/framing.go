@@ -28,11 +28,12 @@ import (
 // usual case, keeps its connection. HTTP/2 and 3 have frames of their own.
 var framing = Control{
 	Meta: check.Meta{
-		ID:    "app/framing",
-		Most:  3,
-		Title: "Nothing is read behind a request of doubtful length",
-		Why:   "A second request hidden in the body of a first one is answered to the next client of the connection.",
-		Ref:   "RFC 9112, 6.1 and 11.2; ASVS 5.0 V4.2.1; blueprint E4, T8, checklist 3",
+		ID:     "app/framing",
+		Most:   3,
+		Points: 4,
+		Title:  "Nothing is read behind a request of doubtful length",
+		Why:    "A second request hidden in the body of a first one is answered to the next client of the connection.",
+		Ref:    "RFC 9112, 6.1 and 11.2; ASVS 5.0 V4.2.1; blueprint E4, T8, checklist 3",
 	},
 	Wrap: func(*policy.Policy, Deps) (Middleware, error) {
 		closes := []string{"close"}

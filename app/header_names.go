@@ -33,11 +33,12 @@ import (
 // honest client never sends raises header.forged, once for a request.
 var headerNames = Control{
 	Meta: check.Meta{
-		ID:    "app/header-names",
-		Most:  5,
-		Title: "Clients cannot write the headers that name the caller",
-		Why:   "An upstream that folds names takes a forged X_Ringwall_User for the real one, and the client for an admin.",
-		Ref:   "RFC 9110, 5.1, 5.3 and 7.6.1; RFC 3875, 4.1.18; ASVS 5.0 V4.1.3; OWASP API2 2023; blueprint E4, T8, checklist 3",
+		ID:     "app/header-names",
+		Most:   5,
+		Points: 16,
+		Title:  "Clients cannot write the headers that name the caller",
+		Why:    "An upstream that folds names takes a forged X_Ringwall_User for the real one, and the client for an admin.",
+		Ref:    "RFC 9110, 5.1, 5.3 and 7.6.1; RFC 3875, 4.1.18; ASVS 5.0 V4.1.3; OWASP API2 2023; blueprint E4, T8, checklist 3",
 	},
 	Wrap: func(*policy.Policy, Deps) (Middleware, error) {
 		return func(next Handler) Handler {

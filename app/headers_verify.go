@@ -29,11 +29,12 @@ func verifyHeaders(ctx context.Context, p *policy.Policy, c *probe.Client, fix s
 	const ambiguous = "/a%00"
 	var statuses []string
 	ordinary, errored := false, false
-	for _, target := range append(probeTargets(p), ambiguous) {
+	for _, t := range append(admittedTargets(p, c), target{path: ambiguous}) {
+		target := t.path
 		if ordinary && target != ambiguous {
 			continue
 		}
-		res, err := c.Do(ctx, probe.Request{Target: target, Token: c.Token("")})
+		res, err := c.Do(ctx, probe.Request{Target: target, Token: t.token})
 		if err != nil {
 			return check.Unseen("no answer to GET %s: %v", target, err)
 		}
@@ -91,6 +92,26 @@ func probeTargets(p *policy.Policy) []string {
 		}
 	}
 	return out
+}
+
+// admittedTargets are those of probeTargets that a token of the client's opens,
+// with it, and at most one other: each refusal counts towards a ban.
+func admittedTargets(p *policy.Policy, c *probe.Client) []target {
+	rs, err := compileRoutes(p)
+	if err != nil {
+		return []target{{path: "/", token: c.Token("")}}
+	}
+	var open, shut []target
+	for _, path := range probeTargets(p) {
+		route, _, _ := rs.match(http.MethodGet, path)
+		token, admitted := tokenFor(p, c, route)
+		if admitted {
+			open = append(open, target{path: path, token: token})
+		} else {
+			shut = append(shut, target{path: path, token: token})
+		}
+	}
+	return append(open, shut[:min(len(shut), 1)]...)
 }
 
 // isProblem reports whether the ring itself, or something like it, answered in

@@ -25,11 +25,12 @@ import (
 // case, with the port that the client wrote.
 var knownHost = Control{
 	Meta: check.Meta{
-		ID:    "app/host",
-		Most:  7,
-		Title: "Only the site's own host name is served",
-		Why:   "A Host of the attacker's choice ends in password-reset links, caches and DNS rebinding.",
-		Ref:   "RFC 9110, 7.2 and 7.4; ASVS 5.0 V4.1.3; OWASP API8 2023; blueprint E4, T8, checklist 3",
+		ID:     "app/host",
+		Most:   7,
+		Points: 3,
+		Title:  "Only the site's own host name is served",
+		Why:    "A Host of the attacker's choice ends in password-reset links, caches and DNS rebinding.",
+		Ref:    "RFC 9110, 7.2 and 7.4; ASVS 5.0 V4.1.3; OWASP API8 2023; blueprint E4, T8, checklist 3",
 	},
 	Wrap: func(p *policy.Policy, _ Deps) (Middleware, error) {
 		served, err := servedHosts(p)

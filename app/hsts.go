@@ -16,11 +16,12 @@ import (
 // both reach further than this site and are hard to take back.
 var hsts = Control{
 	Meta: check.Meta{
-		ID:    "app/hsts",
-		Most:  6,
-		Title: "Browsers use HTTPS only",
-		Why:   "A first request over plain HTTP can be read and answered by anybody on the way.",
-		Ref:   "RFC 6797; ASVS 5.0 V3.4.1; blueprint A1, E2, T6, checklist 1",
+		ID:     "app/hsts",
+		Most:   6,
+		Points: 3,
+		Title:  "Browsers use HTTPS only",
+		Why:    "A first request over plain HTTP can be read and answered by anybody on the way.",
+		Ref:    "RFC 6797; ASVS 5.0 V3.4.1; blueprint A1, E2, T6, checklist 1",
 	},
 	Owns: []string{"Strict-Transport-Security"},
 	Wrap: func(p *policy.Policy, _ Deps) (Middleware, error) {

@@ -18,11 +18,12 @@ import (
 // platform test cross-origin-resource-policy/fetch.https.any.js).
 var isolation = Control{
 	Meta: check.Meta{
-		ID:    "app/isolation",
-		Most:  6,
-		Title: "Other origins cannot embed or script answers",
-		Why:   "An answer that another page loads as an image or opens as a window can be read through side channels.",
-		Ref:   "HTML standard, 7.1.3 and 7.1.4; Fetch standard, 3.7; helmet 8; ASVS 5.0 V3.4.8; blueprint A1, T5, T11",
+		ID:     "app/isolation",
+		Most:   6,
+		Points: 3,
+		Title:  "Other origins cannot embed or script answers",
+		Why:    "An answer that another page loads as an image or opens as a window can be read through side channels.",
+		Ref:    "HTML standard, 7.1.3 and 7.1.4; Fetch standard, 3.7; helmet 8; ASVS 5.0 V3.4.8; blueprint A1, T5, T11",
 	},
 	Owns:   []string{"Cross-Origin-Opener-Policy", "Cross-Origin-Resource-Policy", "Origin-Agent-Cluster"},
 	Static: func(*policy.Policy) map[string]string { return isolationValues },

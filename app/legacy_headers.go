@@ -14,11 +14,12 @@ import (
 // pages and to leak from them.
 var legacyHeaders = Control{
 	Meta: check.Meta{
-		ID:    "app/legacy-headers",
-		Most:  6,
-		Title: "Switches of old browsers are in their safe position",
-		Why:   "Old browsers prefetch names, open downloads in the site's context and run an XSS filter that can be abused.",
-		Ref:   "helmet 8; OWASP Secure Headers Project; OWASP API8 2023; blueprint A1, T11",
+		ID:     "app/legacy-headers",
+		Most:   6,
+		Points: 3,
+		Title:  "Switches of old browsers are in their safe position",
+		Why:    "Old browsers prefetch names, open downloads in the site's context and run an XSS filter that can be abused.",
+		Ref:    "helmet 8; OWASP Secure Headers Project; OWASP API8 2023; blueprint A1, T11",
 	},
 	Owns:   []string{"X-Dns-Prefetch-Control", "X-Download-Options", "X-Permitted-Cross-Domain-Policies", "X-Xss-Protection"},
 	Static: func(*policy.Policy) map[string]string { return legacyValues },

@@ -23,11 +23,12 @@ const servedMethods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 // 400. Dropping it instead would carry out what the client did not mean.
 var knownMethod = Control{
 	Meta: check.Meta{
-		ID:    "app/method",
-		Most:  5,
-		Title: "Only the methods of an API are served",
-		Why:   "TRACE echoes credentials, and X-HTTP-Method-Override turns a permitted POST into a DELETE behind the rules.",
-		Ref:   "RFC 9110, 9.1; ASVS 5.0 V4.1.4, V13.4.4; OWASP API8 2023; blueprint A4, T7",
+		ID:     "app/method",
+		Most:   5,
+		Points: 6,
+		Title:  "Only the methods of an API are served",
+		Why:    "TRACE echoes credentials, and X-HTTP-Method-Override turns a permitted POST into a DELETE behind the rules.",
+		Ref:    "RFC 9110, 9.1; ASVS 5.0 V4.1.4, V13.4.4; OWASP API8 2023; blueprint A4, T7",
 	},
 	Wrap: func(*policy.Policy, Deps) (Middleware, error) {
 		allow := []string{servedMethods}

@@ -16,11 +16,12 @@ import (
 // Cache-Control. The ETag stays: it serves If-Match, not only caches.
 var noStore = Control{
 	Meta: check.Meta{
-		ID:    "app/no-store",
-		Most:  5,
-		Title: "Answers for a signed-in caller are not stored",
-		Why:   "A cache on the way, or the next user of a shared computer, gets what one caller was told.",
-		Ref:   "RFC 9111, 3.5 and 5.2.2.5; RFC 9213; ASVS 5.0 V14.3.2; blueprint A3, T6",
+		ID:     "app/no-store",
+		Most:   5,
+		Points: 1,
+		Title:  "Answers for a signed-in caller are not stored",
+		Why:    "A cache on the way, or the next user of a shared computer, gets what one caller was told.",
+		Ref:    "RFC 9111, 3.5 and 5.2.2.5; RFC 9213; ASVS 5.0 V14.3.2; blueprint A3, T6",
 	},
 	Finish: func(x *Exchange, h http.Header) {
 		if x.Answer.replaced {
@@ -55,7 +56,11 @@ func verifyNoStore(ctx context.Context, p *policy.Policy, c *probe.Client) check
 	if token == "" {
 		return check.Unseen("no access token was given, so no signed-in caller's answer could be seen")
 	}
-	for _, target := range probeTargets(p) {
+	for _, t := range admittedTargets(p, c) {
+		target := t.path
+		if t.token != "" { // of a role, which the route asks for
+			token = t.token
+		}
 		res, err := c.Do(ctx, probe.Request{Target: target, Token: token})
 		if err != nil {
 			return check.Unseen("no answer to GET %s: %v", target, err)

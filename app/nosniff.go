@@ -12,11 +12,12 @@ import (
 // nosniff keeps browsers from guessing what an answer is.
 var nosniff = Control{
 	Meta: check.Meta{
-		ID:    "app/nosniff",
-		Most:  6,
-		Title: "Browsers do not guess content types",
-		Why:   "JSON that holds a visitor's markup can be taken for a page and run as one.",
-		Ref:   "Fetch standard, 3.6 (X-Content-Type-Options); ASVS 5.0 V3.4.4; blueprint A1, E7, T11",
+		ID:     "app/nosniff",
+		Most:   6,
+		Points: 3,
+		Title:  "Browsers do not guess content types",
+		Why:    "JSON that holds a visitor's markup can be taken for a page and run as one.",
+		Ref:    "Fetch standard, 3.6 (X-Content-Type-Options); ASVS 5.0 V3.4.4; blueprint A1, E7, T11",
 	},
 	Owns:   []string{"X-Content-Type-Options"},
 	Static: func(*policy.Policy) map[string]string { return map[string]string{"X-Content-Type-Options": "nosniff"} },

@@ -29,11 +29,12 @@ import (
 // URL and RequestURI are both in origin-form, encoded as net/url does.
 var canonicalPath = Control{
 	Meta: check.Meta{
-		ID:    "app/path",
-		Most:  15,
-		Title: "Every path has one reading, and ambiguous ones are refused",
-		Why:   "A path that the proxy and the API read differently walks around every rule (/public/..;/admin).",
-		Ref:   "RFC 3986, 6.2.2; ASVS 5.0 V1.1.1; OWASP API8 2023; blueprint A4, E6, T7",
+		ID:     "app/path",
+		Most:   15,
+		Points: 44,
+		Title:  "Every path has one reading, and ambiguous ones are refused",
+		Why:    "A path that the proxy and the API read differently walks around every rule (/public/..;/admin).",
+		Ref:    "RFC 3986, 6.2.2; ASVS 5.0 V1.1.1; OWASP API8 2023; blueprint A4, E6, T7",
 	},
 	Fixed: true,
 	Wrap: func(_ *policy.Policy, deps Deps) (Middleware, error) {

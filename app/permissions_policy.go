@@ -16,11 +16,12 @@ import (
 // pages. A value that browsers would ignore is refused when the policy loads.
 var permissionsPolicy = Control{
 	Meta: check.Meta{
-		ID:    "app/permissions-policy",
-		Most:  6,
-		Title: "Answers get no access to device features",
-		Why:   "A script that got into a page asks for the camera in the site's name.",
-		Ref:   "Permissions Policy, 5 and 9; RFC 9651, 3.2; OWASP API8 2023; blueprint E7, T11",
+		ID:     "app/permissions-policy",
+		Most:   6,
+		Points: 3,
+		Title:  "Answers get no access to device features",
+		Why:    "A script that got into a page asks for the camera in the site's name.",
+		Ref:    "Permissions Policy, 5 and 9; RFC 9651, 3.2; OWASP API8 2023; blueprint E7, T11",
 	},
 	Owns: []string{"Permissions-Policy"},
 	Static: func(p *policy.Policy) map[string]string {

@@ -39,11 +39,12 @@ import (
 // half an answer for a whole one. http.ErrAbortHandler does that at once.
 var problemAnswers = Control{
 	Meta: check.Meta{
-		ID:    "app/problem",
-		Most:  6,
-		Title: "Errors are problem+json and tell no internals",
-		Why:   "Stack traces and framework error pages tell an attacker what runs where, and which input broke it.",
-		Ref:   "RFC 9457; CWE-209; ASVS 5.0 V16.5.1; OWASP API8 2023; blueprint A8, T7",
+		ID:     "app/problem",
+		Most:   6,
+		Points: 15,
+		Title:  "Errors are problem+json and tell no internals",
+		Why:    "Stack traces and framework error pages tell an attacker what runs where, and which input broke it.",
+		Ref:    "RFC 9457; CWE-209; ASVS 5.0 V16.5.1; OWASP API8 2023; blueprint A8, T7",
 	},
 	Fixed: true,
 	Wrap: func(p *policy.Policy, deps Deps) (Middleware, error) {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ringwall/ringwall/audit"
 	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/check/probe"
 	"github.com/ringwall/ringwall/limit"
 	"github.com/ringwall/ringwall/policy"
 )
@@ -42,11 +43,17 @@ import (
 var rateLimit = Control{
 	Meta: check.Meta{
 		ID:     "app/rate",
-		Most:   24,
 		Title:  "Each client is held to its request rates",
 		Why:    "One client that may ask without end guesses passwords, takes the data page by page and starves the others.",
 		Ref:    "RFC 6585, 4; draft-ietf-httpapi-ratelimit-headers-10; ASVS 5.0 V2.4.1; OWASP API4 2023; blueprint A6, T1, T2, T3, checklist 6",
 		Spends: true,
+	},
+	Size: func(p *policy.Policy, _ *probe.Client) (requests, points int) {
+		name, _ := smallestClass(p)
+		if n := p.App.Limits[name].Requests; n <= maxExhausted {
+			return n + 4, 3 // one that is refused, of a second client, and what refills meanwhile
+		}
+		return 4, 0
 	},
 	Owns: slices.Concat([]string{"RateLimit", "RateLimit-Policy"}, legacyRateFields),
 	Wrap: func(p *policy.Policy, deps Deps) (Middleware, error) {

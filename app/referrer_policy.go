@@ -16,11 +16,12 @@ import (
 // other sites just as well and leaves Origin readable.
 var referrerPolicy = Control{
 	Meta: check.Meta{
-		ID:    "app/referrer-policy",
-		Most:  6,
-		Title: "Paths do not leak to other sites as referrers",
-		Why:   "A link from a page tells its target the page's whole address, with ids and tokens that are in it.",
-		Ref:   "Referrer Policy, 3 and 8.1; ASVS 5.0 V3.4.5; blueprint A1, E7, T6",
+		ID:     "app/referrer-policy",
+		Most:   6,
+		Points: 3,
+		Title:  "Paths do not leak to other sites as referrers",
+		Why:    "A link from a page tells its target the page's whole address, with ids and tokens that are in it.",
+		Ref:    "Referrer Policy, 3 and 8.1; ASVS 5.0 V3.4.5; blueprint A1, E7, T6",
 	},
 	Owns: []string{"Referrer-Policy"},
 	Static: func(*policy.Policy) map[string]string {

@@ -57,6 +57,10 @@ type Control struct {
 	// and what must pass. It answers Unknown when it could not see.
 	Verify func(context.Context, *policy.Policy, *probe.Client) check.Finding
 
+	// Size says how many requests Verify sends at most, and how many points they
+	// earn, where that depends on the policy. Nil: as Meta says.
+	Size func(*policy.Policy, *probe.Client) (requests, points int)
+
 	// Inside says how to see the control on the server, for the few that no
 	// answer can ever show. There is then no Verify.
 	Inside string
@@ -305,6 +309,9 @@ func Checks(p *policy.Policy, c *probe.Client, now time.Time) []check.Check {
 	var out []check.Check
 	for _, ctl := range Controls() {
 		chk := check.Check{Meta: ctl.Meta, Inside: ctl.Inside}
+		if ctl.Size != nil {
+			chk.Most, chk.Points = ctl.Size(p, c)
+		}
 		if ctl.Verify != nil {
 			chk.Verify = func(ctx context.Context) check.Finding {
 				own, _ := c.Fresh()
@@ -312,7 +319,7 @@ func Checks(p *policy.Policy, c *probe.Client, now time.Time) []check.Check {
 			}
 		}
 		if w, ok := p.Waived(ctl.ID); ok && !ctl.Fixed {
-			chk.Inside = ""
+			chk.Inside, chk.Most, chk.Points = "", 0, 0
 			chk.Verify = func(context.Context) check.Finding {
 				return check.OffUntil(w.Until, w.Reason, w.Control, w.Expired(now))
 			}

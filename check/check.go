@@ -54,6 +54,10 @@ type Meta struct {
 	// 0 is of controls that are not proved over the network.
 	Most int
 
+	// Points are the most that its proof earns its address towards a ban of the
+	// edge's, by the weights of docs/bans.md, of one try from another machine.
+	Points int
+
 	// Spends marks a control whose proof uses up a limit of the address that it
 	// comes from, or earns it a ban: it is made after the others.
 	Spends bool
@@ -122,6 +126,10 @@ func OffUntil(day time.Time, reason, control string, expired bool) Finding {
 type Check struct {
 	Meta
 	Verify func(context.Context) Finding
+
+	// Ready waits until the check may begin; its time is not the check's. An error
+	// is the reason why the check is not made. nil: at once.
+	Ready func(context.Context) error
 
 	// Inside says how to see the control on the server itself, when no look
 	// from outside can ever show it. There is then no Verify.

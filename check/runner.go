@@ -109,6 +109,11 @@ func runOne(ctx context.Context, c Check, limit time.Duration) Finding {
 	if err := ctx.Err(); err != nil {
 		return Unseen("not run: %v", err)
 	}
+	if c.Ready != nil {
+		if err := c.Ready(ctx); err != nil {
+			return Unseen("not made: %v", err)
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	done := make(chan Finding, 1)

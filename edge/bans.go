@@ -20,7 +20,6 @@ import (
 var bans = Control{
 	Meta: check.Meta{
 		ID:     "edge/bans",
-		Most:   20,
 		Title:  "An address that attacks is shut out",
 		Why:    "Who may try on for as long as he likes finds the one hole that the other controls have left.",
 		Ref:    "CWE-307; ASVS 5.0 V6.3.1; OWASP API4 2023; blueprint A8, H5, T1, T2, T7, checklist 9",
@@ -49,8 +48,21 @@ var bans = Control{
 			return nil
 		}, nil
 	},
+	Size: func(p *policy.Policy, c *probe.Client) (requests, points int) {
+		if _, fresh := c.Fresh(); !fresh {
+			return 0, 0 // it is not tried
+		}
+		each := 10 // of a forged token; a scanner's path, which takes turns with it, has 20
+		if len(banAttacks(p)) > 1 {
+			each = 15
+		}
+		return 2*min(p.Edge.Bans.Threshold/each+2, banAttempts) + 4, 0
+	},
 	Verify: verifyBans,
 }
+
+// banAttempts is how often the proof attacks at most.
+const banAttempts = 60
 
 // forgedToken has the form of a signed token that nobody signed (RFC 7515, A.5).
 const forgedToken = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJyaW5nd2FsbC1jaGVjayJ9."
@@ -60,7 +72,7 @@ const forgedToken = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJyaW5nd2FsbC1jaGVjayJ9."
 // tried where it would ban its user.
 func verifyBans(ctx context.Context, p *policy.Policy, c *probe.Client) check.Finding {
 	const fix = "put Ringwall's edge in front of the API, or count such requests by fail2ban where the proxy's log has them"
-	const most = 60 // requests
+	const most = banAttempts
 	attacker, fresh := c.Fresh()
 	if !fresh {
 		return check.Unseen("a proof would ban the address that it comes from, this one; to prove it, run ringwall check on the server, against https://localhost or 127.0.0.1")

@@ -25,13 +25,15 @@ type scores struct {
 	shards [scoreShards]scoreShard
 }
 
+// PointsHalf is how long points towards a ban take to be half as many.
+const PointsHalf = 5 * time.Minute
+
 const (
 	scoreShards = 64
 	scoreSets   = 128 // in a shard
 	scoreWays   = 8
 
-	// scoreHalf is how long points take to be half as many.
-	scoreHalf = 5 * time.Minute
+	scoreHalf = PointsHalf
 
 	// scoreGone: an address with fewer points is as good as new, and what is
 	// known of it is forgotten.

@@ -16,6 +16,9 @@ func Checks(p *policy.Policy, c *probe.Client, now time.Time) []check.Check {
 	var out []check.Check
 	for _, ctl := range controls {
 		chk := check.Check{Meta: ctl.Meta, Inside: ctl.Inside}
+		if ctl.Size != nil {
+			chk.Most, chk.Points = ctl.Size(p, c)
+		}
 		if ctl.Verify != nil && (ctl.Here == nil || ctl.Here(p, c)) {
 			chk.Inside = ""
 			chk.Verify = func(ctx context.Context) check.Finding {
@@ -24,7 +27,7 @@ func Checks(p *policy.Policy, c *probe.Client, now time.Time) []check.Check {
 			}
 		}
 		if w, ok := p.Waived(ctl.ID); ok {
-			chk.Inside = ""
+			chk.Inside, chk.Most, chk.Points = "", 0, 0
 			chk.Verify = func(context.Context) check.Finding {
 				return check.OffUntil(w.Until, w.Reason, w.Control, w.Expired(now))
 			}

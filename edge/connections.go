@@ -32,7 +32,6 @@ import (
 var connections = Control{
 	Meta: check.Meta{
 		ID:     "edge/connections",
-		Most:   24,
 		Title:  "No client holds more connections than the edge allows",
 		Why:    "Connections that do nothing cost a client nothing, and the server memory and files until nobody else gets in.",
 		Ref:    "CWE-770; ASVS 5.0 V2.4.1; OWASP API4 2023; blueprint E3, T7, checklist 6",
@@ -51,6 +50,9 @@ var connections = Control{
 			}
 			return release, release != nil
 		}, nil
+	},
+	Size: func(p *policy.Policy, _ *probe.Client) (requests, points int) {
+		return p.Edge.Connections + 6, 0 // those of one client and one more, of another, and where no path waits for a body
 	},
 	Verify: verifyConnections,
 }

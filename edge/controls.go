@@ -30,6 +30,10 @@ type Control struct {
 	// and what must pass. It answers Unknown when it could not see.
 	Verify func(context.Context, *policy.Policy, *probe.Client) check.Finding
 
+	// Size says how many requests Verify sends at most, and how many points they
+	// earn, where that depends on the policy. Nil: as Meta says.
+	Size func(*policy.Policy, *probe.Client) (requests, points int)
+
 	// Here reports whether Verify can be tried from where it is run: some need what
 	// root sees on the server itself. Nil: from anywhere.
 	Here func(*policy.Policy, *probe.Client) bool

@@ -27,12 +27,14 @@ import (
 var forwarded = Control{
 	Meta: check.Meta{
 		ID:    "edge/forwarded",
-		Most:  9,
 		Title: "The API hears from the edge alone who calls, and from where",
 		Why:   "An API believes X-Forwarded-For and X-Ringwall-User; a client that could write them, or strip them, would be whoever it likes.",
 		Ref:   "RFC 7239, 8; RFC 9110, 7.6.1; CWE-348; blueprint E4, T8, checklist 3",
 	},
 	Inside: "run the check as root on the server, or have the API log its request headers, and ask: curl -H 'X-Real-IP: 192.0.2.1' -H 'X_Ringwall_User: root' -H 'Connection: X-Real-IP' https://SITE/: none of the three reaches it, and X-Forwarded-For is your address",
+	Size: func(p *policy.Policy, c *probe.Client) (requests, points int) {
+		return reachRequests(p, c) + len(forgeries), 0
+	},
 	Verify: verifyForwarded,
 	Here:   upstreamHere,
 }
@@ -133,6 +135,17 @@ func bearerLine(token string) string {
 		return ""
 	}
 	return "Authorization: Bearer " + token + "\r\n"
+}
+
+// reachRequests is how many requests reachesAPI sends at most.
+func reachRequests(p *policy.Policy, c *probe.Client) int {
+	callers := 1
+	for role := range p.Identity.Roles {
+		if c.Token(role) != "" {
+			callers++
+		}
+	}
+	return callers * (1 + len(bodyPaths(p)))
 }
 
 // reachesAPI finds a path that the API itself answers, for whom, and how.

@@ -17,13 +17,15 @@ import (
 var allConnections = Control{
 	Meta: check.Meta{
 		ID:     "edge/max-connections",
-		Most:   8,
 		Title:  "All clients together hold no more connections than there is room for",
 		Why:    "A flood from many addresses stays below every limit of one address, and would use up the files and the memory of the server.",
 		Ref:    "CWE-770; blueprint E3, T2",
 		Spends: true,
 	},
 	Inside: "a check would have to be the flood, and is one of at most 1,000 connections: on the server, with --intrusive and edge.max_connections in the policy. `ringwall policy show` has it, 0 being a third of the files of LimitNOFILE= in the unit; the log tells of each second in which one was refused (connection.refused)",
+	Size: func(p *policy.Policy, _ *probe.Client) (requests, points int) {
+		return p.Edge.MaxConnections + 2 + int(roomWait/roomPause) + 1, 0
+	},
 	Verify: verifyMaxConnections,
 	Here: func(p *policy.Policy, c *probe.Client) bool {
 		if !c.Intrusive() || p.Edge.Connections < 1 || p.Edge.MaxConnections < 1 || p.Edge.MaxConnections > floodMost {
@@ -34,8 +36,12 @@ var allConnections = Control{
 	},
 }
 
-// floodMost is the largest flood that a proof makes.
-const floodMost = 1000
+const (
+	floodMost = 1000 // connections of the largest flood that a proof makes
+
+	// How long it is tried, and how often, whether there is room again after it.
+	roomWait, roomPause = 3 * time.Second, 200 * time.Millisecond
+)
 
 // verifyMaxConnections opens connections from ever new addresses, each as many as
 // one may have, until one is refused. That it was the total is seen by another
@@ -87,7 +93,7 @@ func verifyMaxConnections(ctx context.Context, p *policy.Policy, c *probe.Client
 		return check.Unseen("no connection: %v", full)
 	}
 	release()
-	for end := time.Now().Add(3 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(roomWait); ; time.Sleep(roomPause) {
 		err := another()
 		if err == nil {
 			break

@@ -34,6 +34,7 @@ var requestRate = Control{
 	Meta: check.Meta{
 		ID:     "edge/rate",
 		Most:   3,
+		Points: 3,
 		Title:  "No client asks faster than the edge allows",
 		Why:    "A burst from one address would take the processor time and the upstream's connections that all others need.",
 		Ref:    "RFC 6585, 4; ASVS 5.0 V2.4.1; OWASP API4 2023; blueprint E3, T2, T7, checklist 6",

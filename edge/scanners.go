@@ -34,6 +34,7 @@ var scanners = Control{
 	Meta: check.Meta{
 		ID:     "edge/scanners",
 		Most:   8,
+		Points: 20,
 		Title:  "Scanners for known holes get no answer",
 		Why:    "Each answer, a 404 too, tells a scanner what runs here, and costs more than it is worth.",
 		Ref:    "CWE-22, CWE-538; ASVS 5.0 V13.4.1; OWASP API8 2023; blueprint E6, T7",

@@ -18,7 +18,7 @@ import (
 var securityTxt = Control{
 	Meta: check.Meta{
 		ID:    "edge/security-txt",
-		Most:  8,
+		Most:  1,
 		Title: "Who finds a hole can read whom to tell",
 		Why:   "A finder who reaches nobody gives up, or tells the public first; a file that has run out looks as if nobody were there.",
 		Ref:   "RFC 9116, 2.5 and 3; blueprint E6, T7",

@@ -25,12 +25,13 @@ import (
 // and Unstuck.
 var slowClients = Control{
 	Meta: check.Meta{
-		ID:    "edge/slow-clients",
-		Most:  4,
-		Title: "A client that sends or reads too slowly is cut",
-		Why:   "A thousand connections that send a byte now and then cost the attacker nothing and hold every place there is.",
-		Ref:   "CVE-2007-6750; CWE-400; OWASP API4 2023; blueprint E3, E5, T2, T7",
-		Waits: true,
+		ID:     "edge/slow-clients",
+		Most:   4,
+		Points: 2,
+		Title:  "A client that sends or reads too slowly is cut",
+		Why:    "A thousand connections that send a byte now and then cost the attacker nothing and hold every place there is.",
+		Ref:    "CVE-2007-6750; CWE-400; OWASP API4 2023; blueprint E3, E5, T2, T7",
+		Waits:  true,
 	},
 	Verify: verifySlowClients,
 }

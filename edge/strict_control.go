@@ -28,11 +28,12 @@ import (
 // It is applied by State.Accept. HTTP/2 and 3 have frames of their own.
 var strictFraming = Control{
 	Meta: check.Meta{
-		ID:    "edge/framing",
-		Most:  8,
-		Title: "A request of doubtful framing is refused unread",
-		Why:   "A second request hidden in the body or the header of a first one passes whoever read the first one differently.",
-		Ref:   "RFC 9112, 2.2, 5, 6 and 7; CVE-2025-22871; CWE-444; ASVS 5.0 V4.2.1; blueprint E4, T8, checklist 3",
+		ID:     "edge/framing",
+		Most:   8,
+		Points: 14,
+		Title:  "A request of doubtful framing is refused unread",
+		Why:    "A second request hidden in the body or the header of a first one passes whoever read the first one differently.",
+		Ref:    "RFC 9112, 2.2, 5, 6 and 7; CVE-2025-22871; CWE-444; ASVS 5.0 V4.2.1; blueprint E4, T8, checklist 3",
 	},
 	Verify: verifyFraming,
 }

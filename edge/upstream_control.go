@@ -23,13 +23,13 @@ import (
 var upstreamTimeouts = Control{
 	Meta: check.Meta{
 		ID:    "edge/upstream-timeouts",
-		Most:  8,
 		Title: "An API that hangs is given up, and its client told",
 		Why:   "Each request to an API that does not answer holds a connection on both sides, until there is none left for the others.",
 		Ref:   "RFC 9110, 15.6.5; CWE-400; blueprint E5, T2",
 		Waits: true,
 	},
 	Inside: "check --intrusive as root on the server, or stop the API for a moment (kill -STOP PID) and ask for one of its pages: 504 after edge.timeouts.read, or 503 after app.timeout where that is shorter; then kill -CONT PID",
+	Size:   func(p *policy.Policy, c *probe.Client) (requests, points int) { return reachRequests(p, c) + 1, 0 },
 	Verify: verifyUpstreamTimeouts,
 	Here:   func(p *policy.Policy, c *probe.Client) bool { return c.Intrusive() && upstreamHere(p, c) },
 }

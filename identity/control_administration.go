@@ -13,11 +13,12 @@ import (
 // administration: the routes that lock accounts and give roles.
 var administration = Control{
 	Meta: check.Meta{
-		ID:    "identity/administration",
-		Most:  6,
-		Title: "Only administrators see and change other accounts",
-		Why:   "One forgotten check on an admin route, and every user is an administrator.",
-		Ref:   "OWASP API5 2023; ASVS 5.0 V8.3; blueprint A4, T6",
+		ID:     "identity/administration",
+		Most:   6,
+		Points: 2,
+		Title:  "Only administrators see and change other accounts",
+		Why:    "One forgotten check on an admin route, and every user is an administrator.",
+		Ref:    "OWASP API5 2023; ASVS 5.0 V8.3; blueprint A4, T6",
 	},
 	Verify: func(ctx context.Context, _ *policy.Policy, c *probe.Client) check.Finding {
 		const path, fix = "/api/admin/users", "serve accounts with Ringwall, or ask for a role on every admin route"

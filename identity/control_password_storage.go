@@ -8,7 +8,6 @@ import (
 var passwordStorage = Control{
 	Meta: check.Meta{
 		ID:    "identity/password-storage",
-		Most:  8,
 		Title: "Passwords are kept as argon2id hashes",
 		Why:   "A stolen database gives away every password that was not hashed slowly.",
 		Ref:   "RFC 9106; OWASP Password Storage; ASVS 5.0 V11.4.2; OWASP API2 2023; blueprint A3, T3",

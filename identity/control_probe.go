@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -102,10 +103,15 @@ func probePost(ctx context.Context, c *probe.Client, path, token string, fields 
 const busyTries = 10
 
 // probePostCookie sends nothing but the refresh cookie, as a page of the
-// site's own would.
+// site's own would. A limit that this address has used up is an error: it says
+// nothing of the session.
 func probePostCookie(ctx context.Context, c *probe.Client, path, value string) (*probe.Response, error) {
-	return c.Do(ctx, probe.Request{Method: http.MethodPost, Target: path, Headers: [][2]string{
+	res, err := c.Do(ctx, probe.Request{Method: http.MethodPost, Target: path, Headers: [][2]string{
 		{"Cookie", refreshCookie + "=" + value}, {"Sec-Fetch-Site", "same-origin"}, {"Content-Length", "0"}}})
+	if err == nil && res.Status == http.StatusTooManyRequests {
+		return nil, fmt.Errorf("but 429, by the limit of this address: wait %s s and check again", retryAfter(res))
+	}
+	return res, err
 }
 
 func retryAfter(res *probe.Response) string {

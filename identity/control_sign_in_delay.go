@@ -18,6 +18,7 @@ var signInDelay = Control{
 	Meta: check.Meta{
 		ID:     "identity/sign-in-delay",
 		Most:   11,
+		Points: 46,
 		Title:  "Guessing at an account is slowed down",
 		Why:    "Without a delay a bot tries passwords as fast as the server hashes them.",
 		Ref:    "ASVS 5.0 V6.3.1; OWASP API2 2023; CWE-307; blueprint A6, T1, T3, checklist 6",

@@ -14,11 +14,12 @@ import (
 // that somebody else has been at it.
 var refreshTheft = Control{
 	Meta: check.Meta{
-		ID:    "identity/theft",
-		Most:  5,
-		Title: "A stolen refresh token ends the session",
-		Why:   "The thief and the owner both refresh; only ending what they share stops the thief.",
-		Ref:   "RFC 9700, 4.14.2; ASVS 5.0 V10.4.5; OWASP API2 2023; blueprint A3, T6",
+		ID:     "identity/theft",
+		Most:   5,
+		Points: 20,
+		Title:  "A stolen refresh token ends the session",
+		Why:    "The thief and the owner both refresh; only ending what they share stops the thief.",
+		Ref:    "RFC 9700, 4.14.2; ASVS 5.0 V10.4.5; OWASP API2 2023; blueprint A3, T6",
 	},
 	Verify: func(ctx context.Context, _ *policy.Policy, c *probe.Client) check.Finding {
 		const fix = "serve accounts with Ringwall, or end a session whose refresh token is used again"

@@ -19,11 +19,12 @@ import (
 // address, in text and in time.
 var unknownAccount = Control{
 	Meta: check.Meta{
-		ID:    "identity/unknown-account",
-		Most:  7,
-		Title: "An unknown account and a wrong password are answered alike",
-		Why:   "What tells the two apart tells a stranger who has an account here.",
-		Ref:   "ASVS 5.0 V6.3.8; CWE-204, CWE-208; OWASP API2 2023; blueprint A3, T3",
+		ID:     "identity/unknown-account",
+		Most:   7,
+		Points: 32,
+		Title:  "An unknown account and a wrong password are answered alike",
+		Why:    "What tells the two apart tells a stranger who has an account here.",
+		Ref:    "ASVS 5.0 V6.3.8; CWE-204, CWE-208; OWASP API2 2023; blueprint A3, T3",
 	},
 	Verify: func(ctx context.Context, _ *policy.Policy, c *probe.Client) check.Finding {
 		const path, fix = "/api/auth/login", "serve accounts with Ringwall, or answer alike and do the same work"

@@ -64,7 +64,7 @@ func Checks(p *policy.Policy, c *probe.Client, now time.Time) []check.Check {
 			}
 		}
 		if w, ok := p.Waived(ctl.ID); ok {
-			chk.Inside = ""
+			chk.Inside, chk.Most, chk.Points = "", 0, 0
 			chk.Verify = func(context.Context) check.Finding {
 				return check.OffUntil(w.Until, w.Reason, w.Control, w.Expired(now))
 			}

@@ -18,6 +18,7 @@ var appRate = Check{
 	Meta: check.Meta{
 		ID:     "outside/app-rate",
 		Most:   48,
+		Points: 104,
 		Title:  "The API limits what one client may ask within minutes, and sign-ins most",
 		Why:    "Without it passwords are guessed and data is copied slowly enough for every limit per second.",
 		Ref:    "RFC 6585, 4; ASVS 5.0 V2.4.1, V6.3.1; OWASP API4 2023; CWE-307; blueprint A6, T1, T2, T3, checklist 6",

@@ -13,12 +13,13 @@ import (
 // a common proxy's 1 MB.
 var bodySize = Check{
 	Meta: check.Meta{
-		ID:    "outside/body",
-		Most:  12,
-		Title: "Bodies far too large are refused",
-		Why:   "A few clients that send large bodies fill the memory that everybody needs.",
-		Ref:   "RFC 9110, 15.5.14; ASVS 5.0 V2.4.1; OWASP API4 2023; CWE-770; blueprint A7, T2, checklist 5",
-		Layer: "app",
+		ID:     "outside/body",
+		Most:   12,
+		Points: 8,
+		Title:  "Bodies far too large are refused",
+		Why:    "A few clients that send large bodies fill the memory that everybody needs.",
+		Ref:    "RFC 9110, 15.5.14; ASVS 5.0 V2.4.1; OWASP API4 2023; CWE-770; blueprint A7, T2, checklist 5",
+		Layer:  "app",
 	},
 	Manner: Active,
 	Verify: func(ctx context.Context, t *Target) check.Finding {

@@ -24,6 +24,7 @@ var edgeRate = Check{
 	Meta: check.Meta{
 		ID:     "outside/burst",
 		Most:   6,
+		Points: 4,
 		Title:  "The edge refuses a client that asks far too fast",
 		Why:    "What is refused before the application costs nothing; what reaches it costs everybody.",
 		Ref:    "RFC 6585, 4; ASVS 5.0 V2.4.1; OWASP API4 2023; CWE-770; blueprint E3, T2, T7, checklist 6",

@@ -13,12 +13,13 @@ import (
 // whether two clients share one count.
 var clientAddress = Check{
 	Meta: check.Meta{
-		ID:    "outside/client-address",
-		Most:  24,
-		Title: "A limit is counted for each client, by an address that it cannot write",
-		Why:   "Who writes X-Forwarded-For gets a fresh limit with each request; where all clients look like the proxy, one of them uses up everybody's.",
-		Ref:   "RFC 7239, 8.1; ASVS 5.0 V4.1.3; OWASP API4 2023; CWE-348; blueprint A6, E4, T1, T2, T8, checklist 3, checklist 6",
-		Layer: "app",
+		ID:     "outside/client-address",
+		Most:   24,
+		Points: 8,
+		Title:  "A limit is counted for each client, by an address that it cannot write",
+		Why:    "Who writes X-Forwarded-For gets a fresh limit with each request; where all clients look like the proxy, one of them uses up everybody's.",
+		Ref:    "RFC 7239, 8.1; ASVS 5.0 V4.1.3; OWASP API4 2023; CWE-348; blueprint A6, E4, T1, T2, T8, checklist 3, checklist 6",
+		Layer:  "app",
 	},
 	Manner: Active,
 	NoRing: true,

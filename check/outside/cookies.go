@@ -13,12 +13,13 @@ import (
 // then nothing was seen.
 var cookies = Check{
 	Meta: check.Meta{
-		ID:    "outside/cookies",
-		Most:  3,
-		Title: "Cookies are sent over HTTPS only, and neither to scripts nor to other sites",
-		Why:   "A session cookie that a script can read, or that other sites can have sent, is somebody else's session.",
-		Ref:   "RFC 6265bis, 4.1 and 5.7; ASVS 5.0 V3.3.1, V3.3.2, V3.3.4; OWASP API2 2023; CWE-614, CWE-1004; blueprint A10, T6, T10",
-		Layer: "app",
+		ID:     "outside/cookies",
+		Most:   3,
+		Points: 2,
+		Title:  "Cookies are sent over HTTPS only, and neither to scripts nor to other sites",
+		Why:    "A session cookie that a script can read, or that other sites can have sent, is somebody else's session.",
+		Ref:    "RFC 6265bis, 4.1 and 5.7; ASVS 5.0 V3.3.1, V3.3.2, V3.3.4; OWASP API2 2023; CWE-614, CWE-1004; blueprint A10, T6, T10",
+		Layer:  "app",
 	},
 	NoRing: true,
 	Verify: func(ctx context.Context, t *Target) check.Finding {

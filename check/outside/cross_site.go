@@ -13,12 +13,13 @@ import (
 // nothing to forge.
 var crossSite = Check{
 	Meta: check.Meta{
-		ID:    "outside/cross-site",
-		Most:  16,
-		Title: "Forms of other sites cannot act in a visitor's name",
-		Why:   "A browser adds cookies to what another site has it send: without a check that is the visitor's own act (CSRF).",
-		Ref:   "Fetch Metadata; RFC 6265bis, 8.8; ASVS 5.0 V3.5.1, V3.5.2; CWE-352; blueprint A2, T10",
-		Layer: "app",
+		ID:     "outside/cross-site",
+		Most:   16,
+		Points: 16,
+		Title:  "Forms of other sites cannot act in a visitor's name",
+		Why:    "A browser adds cookies to what another site has it send: without a check that is the visitor's own act (CSRF).",
+		Ref:    "Fetch Metadata; RFC 6265bis, 8.8; ASVS 5.0 V3.5.1, V3.5.2; CWE-352; blueprint A2, T10",
+		Layer:  "app",
 	},
 	Manner: Active,
 	Verify: func(ctx context.Context, t *Target) check.Finding {

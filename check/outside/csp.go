@@ -10,12 +10,13 @@ import (
 
 var contentPolicy = Check{
 	Meta: check.Meta{
-		ID:    "outside/csp",
-		Most:  3,
-		Title: "What is served as a page runs no script of strangers",
-		Why:   "Markup that gets into a page, an error page too, runs as its own script and takes its visitors' tokens (XSS).",
-		Ref:   "CSP Level 3; ASVS 5.0 V3.4.3; OWASP API8 2023; blueprint A1, T11",
-		Layer: "app",
+		ID:     "outside/csp",
+		Most:   3,
+		Points: 2,
+		Title:  "What is served as a page runs no script of strangers",
+		Why:    "Markup that gets into a page, an error page too, runs as its own script and takes its visitors' tokens (XSS).",
+		Ref:    "CSP Level 3; ASVS 5.0 V3.4.3; OWASP API8 2023; blueprint A1, T11",
+		Layer:  "app",
 	},
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		return t.judge(ctx, "answers of data alone, or a Content-Security-Policy without 'unsafe-inline' and * for scripts",

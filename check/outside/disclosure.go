@@ -11,12 +11,13 @@ import (
 
 var disclosure = Check{
 	Meta: check.Meta{
-		ID:    "outside/disclosure",
-		Most:  3,
-		Title: "Answers do not tell which software and version made them",
-		Why:   "A product and its version tell a scanner which attacks to try.",
-		Ref:   "RFC 9110, 10.2.4; OWASP Secure Headers Project; ASVS 5.0 V13.4.6; OWASP API8 2023; blueprint A1, T7",
-		Layer: "edge",
+		ID:     "outside/disclosure",
+		Most:   3,
+		Points: 2,
+		Title:  "Answers do not tell which software and version made them",
+		Why:    "A product and its version tell a scanner which attacks to try.",
+		Ref:    "RFC 9110, 10.2.4; OWASP Secure Headers Project; ASVS 5.0 V13.4.6; OWASP API8 2023; blueprint A1, T7",
+		Layer:  "edge",
 	},
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		return t.judge(ctx, "no version in Server, and no X-Powered-By or the like",

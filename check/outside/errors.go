@@ -16,12 +16,13 @@ import (
 // the inside.
 var malformed = Check{
 	Meta: check.Meta{
-		ID:    "outside/errors",
-		Most:  24,
-		Title: "Malformed requests are refused as such, and errors tell nothing of the inside",
-		Why:   "A 500 shows an attacker which input breaks what; a stack trace, a query or a path shows how.",
-		Ref:   "RFC 9110, 15.5.1; ASVS 5.0 V2.2.1, V13.4.2, V16.5.1; OWASP API8 2023; CWE-209; blueprint A5, A8, T4, T7, checklist 5",
-		Layer: "app",
+		ID:     "outside/errors",
+		Most:   24,
+		Points: 16,
+		Title:  "Malformed requests are refused as such, and errors tell nothing of the inside",
+		Why:    "A 500 shows an attacker which input breaks what; a stack trace, a query or a path shows how.",
+		Ref:    "RFC 9110, 15.5.1; ASVS 5.0 V2.2.1, V13.4.2, V16.5.1; OWASP API8 2023; CWE-209; blueprint A5, A8, T4, T7, checklist 5",
+		Layer:  "app",
 	},
 	Manner: Active,
 	NoRing: true,

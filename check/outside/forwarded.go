@@ -12,12 +12,13 @@ import (
 // comes back.
 var forwarded = Check{
 	Meta: check.Meta{
-		ID:    "outside/forwarded",
-		Most:  8,
-		Title: "Headers of proxies have no say when clients send them",
-		Why:   "A host that a client chose ends in links of mails and in caches; a scheme that it chose switches HTTPS off.",
-		Ref:   "RFC 7239, 8; ASVS 5.0 V4.1.3; OWASP API8 2023; CWE-348; blueprint E4, T8, checklist 3",
-		Layer: "edge",
+		ID:     "outside/forwarded",
+		Most:   8,
+		Points: 20,
+		Title:  "Headers of proxies have no say when clients send them",
+		Why:    "A host that a client chose ends in links of mails and in caches; a scheme that it chose switches HTTPS off.",
+		Ref:    "RFC 7239, 8; ASVS 5.0 V4.1.3; OWASP API8 2023; CWE-348; blueprint E4, T8, checklist 3",
+		Layer:  "edge",
 	},
 	Manner: Active,
 	NoRing: true,

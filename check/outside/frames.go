@@ -11,12 +11,13 @@ import (
 
 var frames = Check{
 	Meta: check.Meta{
-		ID:    "outside/frames",
-		Most:  3,
-		Title: "Other sites cannot frame the answers",
-		Why:   "A page that frames this one can make a visitor click on what it hides (clickjacking).",
-		Ref:   "HTML standard, 7.4.5 (X-Frame-Options); CSP Level 3, 6.4.2; ASVS 5.0 V3.4.6; OWASP API8 2023; blueprint A1, E7, T11",
-		Layer: "edge",
+		ID:     "outside/frames",
+		Most:   3,
+		Points: 2,
+		Title:  "Other sites cannot frame the answers",
+		Why:    "A page that frames this one can make a visitor click on what it hides (clickjacking).",
+		Ref:    "HTML standard, 7.4.5 (X-Frame-Options); CSP Level 3, 6.4.2; ASVS 5.0 V3.4.6; OWASP API8 2023; blueprint A1, E7, T11",
+		Layer:  "edge",
 	},
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		return t.judge(ctx, "X-Frame-Options: DENY, or frame-ancestors 'none' in Content-Security-Policy, errors too",

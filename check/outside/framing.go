@@ -17,12 +17,13 @@ import (
 // lone LF ends a line, a server may allow.
 var framing = Check{
 	Meta: check.Meta{
-		ID:    "outside/framing",
-		Most:  8,
-		Title: "A request whose length is told in two ways is refused",
-		Why:   "Where proxy and API disagree about where a request ends, one client's request becomes part of another's (smuggling).",
-		Ref:   "RFC 9112, 6.1 to 6.3; ASVS 5.0 V4.2.1; OWASP API8 2023; CWE-444; blueprint E4, T8, checklist 3",
-		Layer: "edge",
+		ID:     "outside/framing",
+		Most:   8,
+		Points: 12,
+		Title:  "A request whose length is told in two ways is refused",
+		Why:    "Where proxy and API disagree about where a request ends, one client's request becomes part of another's (smuggling).",
+		Ref:    "RFC 9112, 6.1 to 6.3; ASVS 5.0 V4.2.1; OWASP API8 2023; CWE-444; blueprint E4, T8, checklist 3",
+		Layer:  "edge",
 	},
 	Manner: Active,
 	Verify: func(ctx context.Context, t *Target) check.Finding {

@@ -12,12 +12,13 @@ import (
 // nobody has, and the bare address.
 var names = Check{
 	Meta: check.Meta{
-		ID:    "outside/host",
-		Most:  6,
-		Title: "The API answers to its own name only",
-		Why:   "Scanners ask for bare addresses; a Host of the attacker's choice ends in password-reset links, caches and DNS rebinding.",
-		Ref:   "RFC 9110, 7.2 and 7.4; ASVS 5.0 V4.1.3; OWASP API8 2023; CWE-644; blueprint E1, E4, T7, T8, checklist 3",
-		Layer: "edge",
+		ID:     "outside/host",
+		Most:   6,
+		Points: 4,
+		Title:  "The API answers to its own name only",
+		Why:    "Scanners ask for bare addresses; a Host of the attacker's choice ends in password-reset links, caches and DNS rebinding.",
+		Ref:    "RFC 9110, 7.2 and 7.4; ASVS 5.0 V4.1.3; OWASP API8 2023; CWE-644; blueprint E1, E4, T7, T8, checklist 3",
+		Layer:  "edge",
 	},
 	Manner: Active,
 	Verify: func(ctx context.Context, t *Target) check.Finding {

@@ -14,12 +14,13 @@ const leastHSTS = 15768000
 
 var hsts = Check{
 	Meta: check.Meta{
-		ID:    "outside/hsts",
-		Most:  3,
-		Title: "Browsers are told to use HTTPS only",
-		Why:   "Without it the first request of each visit may go over plain HTTP, where somebody on the way answers in the API's place.",
-		Ref:   "RFC 6797, 6.1 and 8.1; ASVS 5.0 V3.4.1; OWASP API8 2023; blueprint A1, E2, T6, checklist 1",
-		Layer: "edge",
+		ID:     "outside/hsts",
+		Most:   3,
+		Points: 2,
+		Title:  "Browsers are told to use HTTPS only",
+		Why:    "Without it the first request of each visit may go over plain HTTP, where somebody on the way answers in the API's place.",
+		Ref:    "RFC 6797, 6.1 and 8.1; ASVS 5.0 V3.4.1; OWASP API8 2023; blueprint A1, E2, T6, checklist 1",
+		Layer:  "edge",
 	},
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		if t.Client.Base().Scheme != "https" {

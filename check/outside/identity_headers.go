@@ -12,12 +12,13 @@ import (
 // gateways and frameworks fold into one.
 var identityHeaders = Check{
 	Meta: check.Meta{
-		ID:    "outside/identity-headers",
-		Most:  16,
-		Title: "Nobody becomes a caller by a header that names one",
-		Why:   "An API that believes X-User from its proxy believes it from anybody who gets past, or who spells it with an underscore.",
-		Ref:   "RFC 9110, 5.1; RFC 3875, 4.1.18; ASVS 5.0 V4.1.3, V8.3.1; OWASP API2 2023; CWE-290; blueprint E4, T6, T8, checklist 3",
-		Layer: "app",
+		ID:     "outside/identity-headers",
+		Most:   16,
+		Points: 40,
+		Title:  "Nobody becomes a caller by a header that names one",
+		Why:    "An API that believes X-User from its proxy believes it from anybody who gets past, or who spells it with an underscore.",
+		Ref:    "RFC 9110, 5.1; RFC 3875, 4.1.18; ASVS 5.0 V4.1.3, V8.3.1; OWASP API2 2023; CWE-290; blueprint E4, T6, T8, checklist 3",
+		Layer:  "app",
 	},
 	Manner: Active,
 	Verify: func(ctx context.Context, t *Target) check.Finding {

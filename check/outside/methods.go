@@ -12,12 +12,13 @@ import (
 // methods sends those that no API serves.
 var methods = Check{
 	Meta: check.Meta{
-		ID:    "outside/methods",
-		Most:  6,
-		Title: "Methods that no API needs are refused",
-		Why:   "TRACE echoes credentials to scripts; a method that is unknown to the proxy's rules and known to the API walks around them.",
-		Ref:   "RFC 9110, 9; ASVS 5.0 V4.1.4, V13.4.4; OWASP API8 2023; blueprint A4, T7",
-		Layer: "edge",
+		ID:     "outside/methods",
+		Most:   6,
+		Points: 12,
+		Title:  "Methods that no API needs are refused",
+		Why:    "TRACE echoes credentials to scripts; a method that is unknown to the proxy's rules and known to the API walks around them.",
+		Ref:    "RFC 9110, 9; ASVS 5.0 V4.1.4, V13.4.4; OWASP API8 2023; blueprint A4, T7",
+		Layer:  "edge",
 	},
 	Manner: Active,
 	Verify: func(ctx context.Context, t *Target) check.Finding {

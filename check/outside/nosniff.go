@@ -10,12 +10,13 @@ import (
 
 var nosniff = Check{
 	Meta: check.Meta{
-		ID:    "outside/nosniff",
-		Most:  3,
-		Title: "Browsers do not guess content types",
-		Why:   "JSON that holds a visitor's markup can be taken for a page and run as one.",
-		Ref:   "Fetch standard, 3.6 (X-Content-Type-Options); ASVS 5.0 V3.4.4; OWASP API8 2023; blueprint A1, E7, T11",
-		Layer: "edge",
+		ID:     "outside/nosniff",
+		Most:   3,
+		Points: 2,
+		Title:  "Browsers do not guess content types",
+		Why:    "JSON that holds a visitor's markup can be taken for a page and run as one.",
+		Ref:    "Fetch standard, 3.6 (X-Content-Type-Options); ASVS 5.0 V3.4.4; OWASP API8 2023; blueprint A1, E7, T11",
+		Layer:  "edge",
 	},
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		return t.judge(ctx, "X-Content-Type-Options: nosniff on every answer, errors too",

@@ -13,12 +13,13 @@ import (
 // guards a path.
 var paths = Check{
 	Meta: check.Meta{
-		ID:    "outside/paths",
-		Most:  32,
-		Title: "No spelling of a path walks around what guards it",
-		Why:   "A path that the proxy and the API read differently passes by every rule, as /public/..;/admin does.",
-		Ref:   "RFC 3986, 6.2.2; ASVS 5.0 V1.1.1; OWASP API5 2023; CWE-22, CWE-436; blueprint A4, E6, T7, T8",
-		Layer: "edge",
+		ID:     "outside/paths",
+		Most:   32,
+		Points: 120,
+		Title:  "No spelling of a path walks around what guards it",
+		Why:    "A path that the proxy and the API read differently passes by every rule, as /public/..;/admin does.",
+		Ref:    "RFC 3986, 6.2.2; ASVS 5.0 V1.1.1; OWASP API5 2023; CWE-22, CWE-436; blueprint A4, E6, T7, T8",
+		Layer:  "edge",
 
 		Spends: true,
 	},

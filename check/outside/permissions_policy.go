@@ -10,12 +10,13 @@ import (
 
 var permissions = Check{
 	Meta: check.Meta{
-		ID:    "outside/permissions-policy",
-		Most:  3,
-		Title: "Answers ask for no location, microphone or camera",
-		Why:   "Script that gets into a page can use what the visitor once allowed to the site.",
-		Ref:   "Permissions Policy, 5 and 9; OWASP API8 2023; blueprint E7, T11",
-		Layer: "edge",
+		ID:     "outside/permissions-policy",
+		Most:   3,
+		Points: 2,
+		Title:  "Answers ask for no location, microphone or camera",
+		Why:    "Script that gets into a page can use what the visitor once allowed to the site.",
+		Ref:    "Permissions Policy, 5 and 9; OWASP API8 2023; blueprint E7, T11",
+		Layer:  "edge",
 	},
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		return t.judge(ctx, "Permissions-Policy: geolocation=(), microphone=(), camera=() on every answer, errors too",

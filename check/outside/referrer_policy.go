@@ -10,12 +10,13 @@ import (
 
 var referrer = Check{
 	Meta: check.Meta{
-		ID:    "outside/referrer-policy",
-		Most:  3,
-		Title: "Links away do not tell other sites which address was visited",
-		Why:   "Paths and queries hold names, ids and tokens, and the next site's log keeps them.",
-		Ref:   "Referrer Policy, 3 and 8.1; ASVS 5.0 V3.4.5; OWASP API8 2023; blueprint A1, E7, T6",
-		Layer: "edge",
+		ID:     "outside/referrer-policy",
+		Most:   3,
+		Points: 2,
+		Title:  "Links away do not tell other sites which address was visited",
+		Why:    "Paths and queries hold names, ids and tokens, and the next site's log keeps them.",
+		Ref:    "Referrer Policy, 3 and 8.1; ASVS 5.0 V3.4.5; OWASP API8 2023; blueprint A1, E7, T6",
+		Layer:  "edge",
 	},
 	Verify: func(ctx context.Context, t *Target) check.Finding {
 		return t.judge(ctx, "Referrer-Policy: strict-origin-when-cross-origin or stricter, errors too",

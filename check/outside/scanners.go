@@ -19,6 +19,7 @@ var scanners = Check{
 	Meta: check.Meta{
 		ID:     "outside/scanners",
 		Most:   16,
+		Points: 60,
 		Title:  "What only scanners ask for does not reach the API",
 		Why:    "Each answer, a 404 too, tells a scanner what runs here, and costs more than it is worth.",
 		Ref:    "CWE-538; ASVS 5.0 V13.4.1; OWASP API8 2023; blueprint E6, T7",

@@ -12,12 +12,13 @@ import (
 // working folder behind the server, and judges by what is in them.
 var secretFiles = Check{
 	Meta: check.Meta{
-		ID:    "outside/secret-files",
-		Most:  5,
-		Title: "No file with secrets is served",
-		Why:   "One request for /.env or /.git/config gives away the database, the keys and the code.",
-		Ref:   "CWE-538, CWE-527; ASVS 5.0 V13.4.1, V13.4.7; OWASP API8 2023; blueprint A9, E6, T7, checklist 11",
-		Layer: "edge",
+		ID:     "outside/secret-files",
+		Most:   5,
+		Points: 60,
+		Title:  "No file with secrets is served",
+		Why:    "One request for /.env or /.git/config gives away the database, the keys and the code.",
+		Ref:    "CWE-538, CWE-527; ASVS 5.0 V13.4.1, V13.4.7; OWASP API8 2023; blueprint A9, E6, T7, checklist 11",
+		Layer:  "edge",
 	},
 	Manner: Active,
 	NoRing: true,

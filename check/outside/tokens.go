@@ -22,12 +22,13 @@ import (
 // another audience, and, when a good one was given, that one with a byte changed.
 var tokens = Check{
 	Meta: check.Meta{
-		ID:    "outside/tokens",
-		Most:  32,
-		Title: "Forged, unsigned and altered tokens are refused",
-		Why:   "Who can make a token, or change one, is whoever they like.",
-		Ref:   "RFC 8725, 3; RFC 9068, 4; ASVS 5.0 V9.1.1, V9.1.2, V9.2.1, V9.2.3; OWASP API2 2023; CWE-347; blueprint A3, T6",
-		Layer: "app",
+		ID:     "outside/tokens",
+		Most:   32,
+		Points: 210,
+		Title:  "Forged, unsigned and altered tokens are refused",
+		Why:    "Who can make a token, or change one, is whoever they like.",
+		Ref:    "RFC 8725, 3; RFC 9068, 4; ASVS 5.0 V9.1.1, V9.1.2, V9.2.1, V9.2.3; OWASP API2 2023; CWE-347; blueprint A3, T6",
+		Layer:  "app",
 	},
 	Manner: Active,
 	Verify: func(ctx context.Context, t *Target) check.Finding {

@@ -12,9 +12,8 @@ import (
 // patience. It counts as one of MaxRequests. Pace is of the target's own port and
 // is not waited for.
 func (c *Client) DialPort(ctx context.Context, address string, patience time.Duration) (net.Conn, error) {
-	if c.sent.Add(1) > int64(c.opts.MaxRequests) {
-		c.sent.Add(-1)
-		return nil, ErrNoRequests
+	if err := c.count(ctx); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

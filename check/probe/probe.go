@@ -107,8 +107,30 @@ func (c *Client) Account() (a Account, ok bool) {
 // Intrusive reports whether proofs may disturb the target for others.
 func (c *Client) Intrusive() bool { return c.opts.Intrusive }
 
+// MaxRequests is how many connections it opens at most.
+func (c *Client) MaxRequests() int { return c.opts.MaxRequests }
+
 // Sent is how many connections were opened, over all clients made from this one.
 func (c *Client) Sent() int64 { return c.sent.Load() }
+
+type countKey struct{}
+
+// WithCount has the connections that are opened under ctx counted in n, too.
+func WithCount(ctx context.Context, n *atomic.Int64) context.Context {
+	return context.WithValue(ctx, countKey{}, n)
+}
+
+// count takes one of MaxRequests.
+func (c *Client) count(ctx context.Context) error {
+	if c.sent.Add(1) > int64(c.opts.MaxRequests) {
+		c.sent.Add(-1)
+		return ErrNoRequests
+	}
+	if n, ok := ctx.Value(countKey{}).(*atomic.Int64); ok {
+		n.Add(1)
+	}
+	return nil
+}
 
 // Dial opens a connection, with TLS when the URL says so and offering only
 // http/1.1. It counts against MaxRequests, and its deadline is Timeout from
@@ -158,9 +180,8 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 
 // connect opens the connection that Dial and Handshake speak on.
 func (c *Client) connect(ctx context.Context) (net.Conn, error) {
-	if c.sent.Add(1) > int64(c.opts.MaxRequests) {
-		c.sent.Add(-1)
-		return nil, ErrNoRequests
+	if err := c.count(ctx); err != nil {
+		return nil, err
 	}
 	d := new(net.Dialer)
 	if c.source != nil {

@@ -29,6 +29,7 @@ type checkFlags struct {
 	maxRequests        int
 	timeout            time.Duration
 	own, intrusive     bool
+	spared             bool
 	plainPort, sshPort string
 	inside             bool
 	with               string
@@ -87,6 +88,7 @@ seen, or the check could not be run.`,
 	fs.IntVar(&f.maxRequests, "max-requests", 400, "connections to the target in all")
 	fs.DurationVar(&f.timeout, "timeout", 5*time.Minute, "longest time of the whole check")
 	fs.BoolVar(&f.own, "i-own-this", false, "make the checks that attack, though the host is not the policy's site: it is yours, or its owner asked you to")
+	fs.BoolVar(&f.spared, "spared", false, "the server does not ban this machine: ringwall ban spare was typed there, or edge.bans.allow has its address; else checks that could earn a ban wait, or are not made")
 	fs.BoolVar(&f.intrusive, "intrusive", false, "make the checks, too, that disturb others: they could slow a weak server down, fill it with connections or, made by root on the server, stop the API for as long as edge.timeouts.read")
 	fs.StringVar(&f.plainPort, "http-port", "", "port where plain HTTP would be served (default edge.redirect of the policy, or 80)")
 	fs.StringVar(&f.sshPort, "ssh-port", "", "port of SSH (default 22)")

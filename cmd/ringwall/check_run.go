@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ringwall/ringwall/app"
@@ -69,7 +71,11 @@ func lookFromOutside(ctx context.Context, f checkFlags, t *target) (check.Report
 		return check.Report{}, err
 	}
 	r.announce(t, checks)
-	opts := check.Options{Progress: r.progress(len(checks))}
+	if r.points = r.budget(ctx, t); r.points != nil {
+		r.warnOfBans(checks)
+	}
+	r.of = len(checks)
+	opts := check.Options{Progress: r.progress}
 	if f.intrusive {
 		opts.PerCheck = 90 * time.Second
 	}
@@ -84,11 +90,16 @@ type lookingRun struct {
 	flags  checkFlags
 	fresh  bool // each check can come from an address of its own
 
-	own bool
+	own    bool
+	points *pointsBudget
+	waited time.Duration // for points, by checks of one lane
 
-	mu   sync.Mutex
-	shut string // why nothing more is sent
-	line bool   // something is on the terminal's last line
+	mu       sync.Mutex
+	shut     string // why nothing more is sent
+	reserved int    // requests that checks under way may still send
+	sent     int    // those of checks that are done
+	done, of int    // checks
+	line     bool   // something is on the terminal's last line
 }
 
 // choose lists the checks, those that spend limits last, each with its evidence
@@ -102,7 +113,7 @@ func (r *lookingRun) choose(t *target) ([]check.Check, error) {
 			if c.Inside == "" && not != "" {
 				c.Verify = func(context.Context) check.Finding { return check.Unseen("not made: %s", not) }
 			} else if c.Verify != nil {
-				c.Verify = r.mannered(c.Verify)
+				c.Ready, c.Verify = r.ready(c.Meta), r.mannered(c.Meta, c.Verify)
 			}
 			if r.fresh { // else all come from one address, and must not meet
 				if c.Lane = lane; c.Waits {
@@ -153,14 +164,17 @@ func (r *lookingRun) choose(t *target) ([]check.Check, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Of those that are banned for what they do, the cheap ones come first.
 	slices.SortStableFunc(checks, func(a, b check.Check) int {
 		switch {
-		case a.Spends == b.Spends:
-			return 0
-		case a.Spends:
+		case a.Spends != b.Spends && a.Spends:
 			return 1
+		case a.Spends != b.Spends:
+			return -1
+		case r.client.Loopback():
+			return 0
 		}
-		return -1
+		return a.Points - b.Points
 	})
 	return checks, nil
 }
@@ -180,7 +194,8 @@ func pick(checks []check.Check, only, skip []string) ([]check.Check, error) {
 		}
 		for i := range checks {
 			if names(id, checks[i].ID) {
-				checks[i].Inside, checks[i].Lane = "", ""
+				checks[i].Inside, checks[i].Lane, checks[i].Ready = "", "", nil
+				checks[i].Most, checks[i].Points = 0, 0
 				checks[i].Verify = func(context.Context) check.Finding {
 					return check.Finding{Verdict: check.Waived, Got: "skipped on the command line: " + reason}
 				}
@@ -210,33 +225,87 @@ const longestWait = time.Minute
 // impatience is how long a check may have taken that is tried a second time.
 const impatience = 5 * time.Second
 
-// mannered keeps a check's evidence, waits as the target asks, and sends nothing
-// more once the target has shut this address out.
-func (r *lookingRun) mannered(verify func(context.Context) check.Finding) func(context.Context) check.Finding {
-	return func(ctx context.Context) check.Finding {
+// ready holds a check back while the target asks to be left alone, while it would
+// bring this address too near to a ban, and where requests might not last for it.
+func (r *lookingRun) ready(m check.Meta) func(context.Context) error {
+	return func(ctx context.Context) error {
 		r.mu.Lock()
 		shut := r.shut
 		r.mu.Unlock()
 		if shut != "" {
-			return check.Unseen("not made: %s", shut)
+			return errors.New(shut)
 		}
 		if wait := r.client.Held(); wait > longestWait {
-			return check.Unseen("not made: the target asks to be left alone for %v (Retry-After); check again then", wait.Round(time.Second))
+			return fmt.Errorf("the target asks to be left alone for %v (Retry-After); check again then", wait.Round(time.Second))
 		} else if wait > 0 && !r.fresh {
-			select {
-			case <-time.After(wait):
-			case <-ctx.Done():
-				return check.Unseen("not made: %v", ctx.Err())
+			r.tell("%s waits %v, as the target asks (Retry-After)", m.ID, wait.Round(time.Second))
+			if err := pause(ctx, wait); err != nil {
+				return err
 			}
 		}
-		log := new(probe.Log)
+		if err := r.afford(ctx, m.ID, m.Points); err != nil {
+			return err
+		}
+		return r.reserve(ctx, m)
+	}
+}
+
+// reserve sets aside the requests that a check may send. While checks beside it
+// hold what it needs, it waits for what they leave.
+func (r *lookingRun) reserve(ctx context.Context, m check.Meta) error {
+	for {
+		r.mu.Lock()
+		left, busy := r.client.MaxRequests()-r.sent-r.reserved, r.reserved > 0
+		if m.Most <= left {
+			r.reserved += m.Most
+			r.mu.Unlock()
+			return nil
+		}
+		r.mu.Unlock()
+		if !busy {
+			return fmt.Errorf("it sends up to %d requests, and of %d (--max-requests) %d are left; to make it alone: --only %s", m.Most, r.client.MaxRequests(), left, m.ID)
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// again sets aside what a second try may send, if that much is left.
+func (r *lookingRun) again(m check.Meta) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m.Most > r.client.MaxRequests()-r.sent-r.reserved {
+		return false
+	}
+	r.reserved += m.Most
+	return true
+}
+
+// over gives back what a try did not send.
+func (r *lookingRun) over(m check.Meta, sent int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reserved -= m.Most
+	r.sent += sent
+}
+
+// mannered keeps a check's evidence, and sends nothing more once the target has
+// shut this address out.
+func (r *lookingRun) mannered(m check.Meta, verify func(context.Context) check.Finding) func(context.Context) check.Finding {
+	try := func(ctx context.Context) (f check.Finding, log *probe.Log) {
+		log = new(probe.Log)
+		sent := new(atomic.Int64)
+		defer func() { r.over(m, int(sent.Load())) }()
+		return verify(probe.WithCount(probe.WithLog(ctx, log), sent)), log
+	}
+	return func(ctx context.Context) check.Finding {
 		began := time.Now()
-		f := verify(probe.WithLog(ctx, log))
-		if f.Verdict == check.Unknown && !f.Moot && r.fresh && len(log.Exchanges()) > 0 && time.Since(began) < impatience && ctx.Err() == nil {
+		f, log := try(ctx)
+		if f.Verdict == check.Unknown && !f.Moot && r.fresh && len(log.Exchanges()) > 0 && time.Since(began) < impatience && ctx.Err() == nil && r.again(m) {
 			// A machine under load misses a moment that it would see the next time. The
 			// second try comes from another address, so that nothing is held against it.
-			log = new(probe.Log)
-			f = verify(probe.WithLog(ctx, log))
+			f, log = try(ctx)
 		}
 		if f.Evidence == nil {
 			for _, e := range log.Exchanges() {
@@ -266,37 +335,65 @@ func (r *lookingRun) stillWelcome(ctx context.Context) {
 	r.shut = fmt.Sprintf("after %d requests the target does not answer this address any more (%v)", r.client.Sent(), err)
 }
 
-// announce says how much will be sent, before anything is.
+// announce says how much will be sent, before anything is: as much as the checks
+// say of themselves, and at most what is sent when nothing is seen at first.
 func (r *lookingRun) announce(t *target, checks []check.Check) {
-	n, about := 0, 0
+	n, about, most := 0, 0, 0
 	for _, c := range checks {
 		if c.Inside == "" {
 			n++
 			about += c.Most
+			switch {
+			case c.Most == 0:
+			case r.fresh:
+				most += 2 * c.Most // it is tried a second time
+			default:
+				most += c.Most + 1 // it is looked whether the target still answers
+			}
 		}
 	}
 	many := "checks"
 	if n == 1 {
 		many = "check"
 	}
-	fmt.Fprintf(os.Stderr, "%d %s of %s: about %d requests, at most %d\n", n, many, t.url, min(about, r.flags.maxRequests), r.flags.maxRequests)
-	if _, waived := t.policy.Waived("edge/bans"); t.held && r.own && !waived && !r.client.Loopback() {
-		// The checks behind such a ban would see nothing.
-		fmt.Fprintf(os.Stderr, "%s the proofs are attacks, and Ringwall's edge bans for them: on the server, type first: ringwall ban spare ADDRESS --for 10m, with the address that this machine is seen under\n", paint(os.Stderr, "33;1", "note:"))
+	limit := r.client.MaxRequests()
+	fmt.Fprintf(os.Stderr, "%d %s of %s: about %d requests, at most %d\n", n, many, t.url, min(about, limit), min(most, limit))
+}
+
+// warnOfBans says first that not all checks will be made at once.
+func (r *lookingRun) warnOfBans(checks []check.Check) {
+	all := 0
+	for _, c := range checks {
+		all += c.Points
+	}
+	if most := int(spendable * float64(r.points.threshold)); all > most {
+		r.note("the proofs are attacks, of up to %d points in all, and the site's edge bans an address at %d. Those with which this one would come to more than %d wait, for a minute in all, or are not made. To make all: %s",
+			all, r.points.threshold, most, spareFirst)
 	}
 }
 
+// note says something before the checks.
+func (r *lookingRun) note(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "%s "+format+"\n", append([]any{paint(os.Stderr, "33;1", "note:")}, args...)...)
+}
+
 // progress shows on a terminal how far the checks are.
-func (r *lookingRun) progress(of int) func(check.Result) {
+func (r *lookingRun) progress(res check.Result) {
+	r.mu.Lock()
+	r.done++
+	r.mu.Unlock()
+	r.tell("%s  %.40s", res.Verdict, res.ID)
+}
+
+// tell writes the terminal's last line anew.
+func (r *lookingRun) tell(format string, args ...any) {
 	if !colors(os.Stderr) {
-		return nil
+		return
 	}
-	done := 0
-	return func(res check.Result) {
-		done++
-		r.line = true
-		fmt.Fprintf(os.Stderr, "\r\x1b[K%d of %d  %s  %.40s", done, of, res.Verdict, res.ID)
-	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.line = true
+	fmt.Fprintf(os.Stderr, "\r\x1b[K%d of %d  "+format, append([]any{r.done, r.of}, args...)...)
 }
 
 func (r *lookingRun) clear() {

@@ -50,6 +50,19 @@ func newWorld(t *testing.T) world {
 	return w
 }
 
+// names are what outside knows of names: lines of hosts(5).
+func (w world) names(t *testing.T, lines ...string) {
+	t.Helper()
+	dir := filepath.Join("/etc/netns", w.outside)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.WriteFile(filepath.Join(dir, "hosts"), []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func ip(t *testing.T, args ...string) {
 	t.Helper()
 	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {

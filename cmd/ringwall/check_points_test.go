@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/check/probe"
+	"github.com/ringwall/ringwall/internal/state"
+)
+
+// TestPointsAreSpentOnce: what a check earned is held against the next one until
+// the edge has forgotten it.
+func TestPointsAreSpentOnce(t *testing.T) {
+	dir, err := state.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	open := func(host string) *pointsBudget {
+		b, err := newPointsBudget(host, 100, dir, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	b := open("api.example.com")
+	for _, tt := range []struct {
+		points int
+		after  time.Duration
+		wait   time.Duration
+		never  bool
+	}{
+		{points: 60},
+		{points: 20},
+		{points: 0},
+		{points: 81, never: true},
+		{points: 40, wait: 301 * time.Second},
+		{points: 41, after: 299 * time.Second, wait: 12 * time.Second},
+		{points: 40, after: 2 * time.Second},
+	} {
+		now = now.Add(tt.after)
+		if wait, never := b.take(tt.points, now); wait.Round(2*time.Second) != tt.wait.Round(2*time.Second) || never != tt.never {
+			t.Errorf("%d points: wait %v, never %v; want %v, %v", tt.points, wait, never, tt.wait, tt.never)
+		}
+		b = open("API.example.com") // another process
+	}
+	if wait, _ := open("other.example.com").take(80, now); wait != 0 {
+		t.Errorf("another site's points are waited for: %v", wait)
+	}
+	if err := os.WriteFile(dir.Path(pointsFile), []byte("broken"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newPointsBudget("api.example.com", 100, dir, now); err == nil {
+		t.Error("a file that nobody can read is taken for none")
+	}
+}
+
+// TestWhatCouldBanWaits: a check that may be afforded soon waits, one that may not
+// says what to type, and nothing of it is its own time.
+func TestWhatCouldBanWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := probe.New("https://api.example.com", probe.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _ := newPointsBudget("api.example.com", 100, "", time.Now())
+		r := &lookingRun{client: c, points: b}
+		began := time.Now()
+		one := func(id string, points int) check.Check {
+			m := check.Meta{ID: id, Points: points}
+			return check.Check{Meta: m, Ready: r.ready(m), Verify: r.mannered(m, func(ctx context.Context) check.Finding {
+				end, _ := ctx.Deadline()
+				return check.Passed("%v, %v left", time.Since(began), time.Until(end))
+			})}
+		}
+		got := check.Run(t.Context(), []check.Check{one("a", 80), one("b", 9), one("c", 0), one("d", 30), one("e", 90)}, check.Options{PerCheck: 10 * time.Second}).Results
+		for i, want := range []string{"0s, 10s left", "52s, 10s left", "52s, 10s left", "in 4 minutes make it alone, with --only d", "ringwall ban spare ADDRESS"} {
+			if !strings.Contains(got[i].Got, want) {
+				t.Errorf("%s: %q, want %q", got[i].ID, got[i].Got, want)
+			}
+		}
+	})
+}
+
+// TestRequestsLast: a check that needs more requests than are left says so before
+// it sends one, one beside it gives back what it did not send, and a second try
+// is made only of what is left.
+func TestRequestsLast(t *testing.T) {
+	c, err := probe.New("https://localhost:1", probe.Options{MaxRequests: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &lookingRun{client: c, fresh: true}
+	tries := map[string]int{}
+	one := func(id, lane string, most, sends int, f check.Finding) check.Check {
+		m := check.Meta{ID: id, Most: most}
+		return check.Check{Meta: m, Lane: lane, Ready: r.ready(m), Verify: r.mannered(m, func(ctx context.Context) check.Finding {
+			tries[id]++
+			for range sends {
+				_, _ = c.Dial(ctx)
+			}
+			return f
+		})}
+	}
+	got := check.Run(t.Context(), []check.Check{
+		one("a", "", 4, 2, check.Unseen("nothing")), // 2 of 4, twice
+		one("b", "", 5, 5, check.Unseen("nothing")), // 5, and not again
+		one("c", "", 2, 2, check.Passed("seen")),
+		one("d", "", 1, 1, check.Passed("seen")),
+	}, check.Options{}).Results
+	if tries["a"] != 2 || tries["b"] != 1 || tries["c"] != 0 || tries["d"] != 1 || c.Sent() != 10 {
+		t.Errorf("tries %v, %d requests", tries, c.Sent())
+	}
+	if want := "it sends up to 2 requests, and of 10 (--max-requests) 1 are left"; got[2].Verdict != check.Unknown || !strings.Contains(got[2].Got, want) {
+		t.Errorf("got %q, want %q", got[2].Got, want)
+	}
+}
