@@ -81,6 +81,9 @@ type Finding struct {
 	// Evidence is what was asked and what came back, without secrets: the first
 	// and the last of it when it is much.
 	Evidence []Exchange
+
+	// Addresses are those of the target that it was seen at.
+	Addresses []string
 }
 
 // An Exchange is a request and its answer, as far as the end of their heads, or a

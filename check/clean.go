@@ -19,6 +19,9 @@ func (r *Result) clean() {
 		r.Evidence = append(r.Evidence[:1:1], r.Evidence[1+gone:]...)
 		r.Evidence[1].Sent = fmt.Sprintf("[%d more before this]\n", gone) + r.Evidence[1].Sent
 	}
+	for i, a := range r.Addresses {
+		r.Addresses[i] = clean(a)
+	}
 	for i, e := range r.Evidence {
 		r.Evidence[i] = Exchange{cleanLines(e.Sent), cleanLines(e.Received)}
 	}

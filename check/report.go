@@ -1,6 +1,10 @@
 package check
 
-import "time"
+import (
+	"net"
+	"slices"
+	"time"
+)
 
 // A Report is the outcome of one run, in the order of its checks.
 type Report struct {
@@ -19,6 +23,19 @@ type Report struct {
 type Inside struct {
 	Meta
 	How string // to see it
+}
+
+// Addresses are those of the target that were looked at, in the order in which
+// they were met. This machine's own are left out: they tell nothing.
+func (r Report) Addresses() (out []string) {
+	for i := range r.Results {
+		for _, a := range r.Results[i].Addresses {
+			if a = clean(a); !slices.Contains(out, a) && !net.ParseIP(a).IsLoopback() {
+				out = append(out, a)
+			}
+		}
+	}
+	return out
 }
 
 // Summary counts the results.

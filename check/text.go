@@ -23,7 +23,13 @@ const columns = 80
 func (r Report) WriteText(w io.Writer, how Text) error {
 	t := &textWriter{Writer: bufio.NewWriter(w), Text: how, told: map[string]bool{}}
 	if r.Target != "" {
-		fmt.Fprintf(t, "%s\n\n", clean(r.Target))
+		at := r.Addresses()
+		t.several = len(at) > 1
+		where := ""
+		if len(at) > 0 {
+			where = ", at " + strings.Join(at, " and ")
+		}
+		fmt.Fprintf(t, "%s%s\n\n", clean(r.Target), where)
 	}
 	if how.By != "" {
 		t.sections(r.Sections(how.By))
@@ -47,6 +53,8 @@ type textWriter struct {
 	*bufio.Writer
 	Text
 	told map[string]bool // results that have been written in full
+
+	several bool // addresses of the target: each result says at which
 }
 
 func (t *textWriter) sections(sections []Section) {
@@ -89,6 +97,9 @@ func (t *textWriter) result(res Result) {
 		t.labelled("why   ", res.Why)
 		t.labelled("fix   ", res.Fix)
 		t.labelled("see   ", res.Ref)
+	}
+	if len(res.Addresses) > 0 && (t.Long || t.several) {
+		t.labelled("at    ", strings.Join(res.Addresses, " and "))
 	}
 	if !t.Long {
 		return

@@ -514,7 +514,7 @@ func TestAnOpenPortIsNotHidden(t *testing.T) {
 	}{
 		"found, then spent":    {open, both, 1, check.Fail, []string{"open: 127.0.0.1:" + strconv.Itoa(open), "not tried", "1 of 1 ports of ::1"}},
 		"spent before it":      {shut, both, 1, check.Unknown, []string{"not tried", "1 of 1 ports of ::1", "--max-requests"}},
-		"enough, and all shut": {shut, v4, 1, check.Pass, []string{"closed at 1 address"}},
+		"enough, and all shut": {shut, v4, 1, check.Pass, []string{"are closed at 127.0.0.1"}},
 	} {
 		c, err := probe.New("https://localhost", probe.Options{MaxRequests: tt.budget})
 		if err != nil {

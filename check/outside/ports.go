@@ -57,8 +57,7 @@ var ports = Check{
 			what string
 		}
 		var found []open
-		var noRoute, untried []string
-		looked := 0
+		var noRoute, untried, looked []string
 		addrs = oneOfEach(addrs)
 		for _, a := range addrs {
 			var mu sync.Mutex
@@ -91,7 +90,7 @@ var ports = Check{
 			case unreachable+spent > 0:
 				untried = append(untried, fmt.Sprintf("%d of %d ports of %s", unreachable+spent, len(list), a))
 			default:
-				looked++
+				looked = append(looked, a.String())
 			}
 		}
 		missed := "" // what could not be tried never hides what was found open
@@ -113,9 +112,12 @@ var ports = Check{
 			return check.Failed("open: "+strings.Join(all, ", ")+missed, want, fix)
 		}
 		if missed != "" {
+			if len(looked) > 0 {
+				missed = ": all are closed at " + strings.Join(looked, " and ") + missed
+			}
 			return check.Unseen("nothing was found open%s", missed)
 		}
-		return check.Passed("%d ports are closed at %d addresses", len(list), looked)
+		return check.Passed("%d ports are closed at %s", len(list), strings.Join(looked, " and "))
 	},
 }
 

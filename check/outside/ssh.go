@@ -3,14 +3,17 @@ package outside
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/check/probe"
 )
 
 // sshKeys asks an SSH server by which means it lets anybody in, as every client does,
@@ -18,7 +21,7 @@ import (
 var sshKeys = Check{
 	Meta: check.Meta{
 		ID:    "outside/ssh",
-		Most:  2,
+		Most:  4,
 		Title: "SSH takes keys only",
 		Why:   "Passwords of every SSH server are guessed at all day; one that is guessed is the whole server.",
 		Ref:   "RFC 4252, 5.1 and 5.2; CIS Controls v8 5.2; CWE-307; blueprint H2, T9, checklist 8",
@@ -33,22 +36,42 @@ var sshKeys = Check{
 		if port == "" {
 			port = "22"
 		}
-		address := net.JoinHostPort(t.Client.Base().Hostname(), port)
-		var offered string
-		for _, user := range []string{"root", "ringwall-check"} {
-			methods, banner, err := t.sshMethods(ctx, address, user)
-			if err != nil {
-				return check.Unseen("no SSH at %s: %v", address, err)
-			}
-			for _, weak := range []string{"password", "keyboard-interactive", "none"} {
-				if strings.Contains(" "+methods+" ", " "+weak+" ") {
-					return check.Failed(banner+" offers "+methods+" to "+user, "publickey alone",
-						"in /etc/ssh/sshd_config.d/00-keys-only.conf: PasswordAuthentication no, KbdInteractiveAuthentication no, PermitRootLogin no; then sshd -t and systemctl reload ssh, from a session that stays open")
+		addrs, err := t.addresses(ctx)
+		if err != nil {
+			return check.Unseen("the host's addresses: %v", err)
+		}
+		var offered, silent, shut []string
+		for _, a := range oneOfEach(addrs) {
+			address := net.JoinHostPort(a.String(), port)
+			for _, user := range []string{"root", "ringwall-check"} {
+				methods, banner, err := t.sshMethods(ctx, address, user)
+				var closed *net.OpError
+				switch {
+				case err == nil:
+				case errors.As(err, &closed) && closed.Op == "dial" && !probe.Unreachable(err):
+					shut = append(shut, "nobody answers at "+address)
+				default:
+					silent = append(silent, fmt.Sprintf("no SSH at %s: %v", address, err))
+				}
+				if err != nil {
+					break
+				}
+				for _, weak := range []string{"password", "keyboard-interactive", "none"} {
+					if strings.Contains(" "+methods+" ", " "+weak+" ") {
+						return check.Failed(banner+" at "+address+" offers "+methods+" to "+user, "publickey alone",
+							"in /etc/ssh/sshd_config.d/00-keys-only.conf: PasswordAuthentication no, KbdInteractiveAuthentication no, PermitRootLogin no; then sshd -t and systemctl reload ssh, from a session that stays open")
+					}
+				}
+				if user != "root" {
+					offered = append(offered, banner+" at "+address+" offers "+methods)
 				}
 			}
-			offered = banner + " offers " + methods
 		}
-		return check.Passed("%s at port %s", offered, port)
+		all := strings.Join(slices.Concat(silent, offered, shut), "; ")
+		if len(silent) > 0 || len(offered) == 0 {
+			return check.Unseen("%s", all)
+		}
+		return check.Passed("%s", all)
 	},
 }
 

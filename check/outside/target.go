@@ -57,6 +57,7 @@ type memo[T any] struct {
 	done bool
 	v    T
 	ex   []check.Exchange
+	at   []string
 }
 
 // get learns once. Whoever uses what was learnt shows how it was.
@@ -64,12 +65,13 @@ func (m *memo[T]) get(ctx context.Context, learn func(context.Context) (T, error
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.done {
+		probe.TalliedAt(ctx, m.at...)
 		return m.v, m.ex, nil
 	}
-	log := new(probe.Log)
-	v, err := learn(probe.WithLog(ctx, log))
+	log, tally := new(probe.Log), new(probe.Tally)
+	v, err := learn(probe.WithTally(probe.WithLog(ctx, log), tally))
 	if err == nil {
-		m.v, m.done = v, true
+		m.v, m.done, m.at = v, true, tally.Addresses()
 		for _, e := range log.Exchanges() {
 			m.ex = append(m.ex, check.Exchange(e))
 		}

@@ -15,6 +15,7 @@ func (c *Client) DialPort(ctx context.Context, address string, patience time.Dur
 	if err := c.count(ctx); err != nil {
 		return nil, err
 	}
+	TalliedAt(ctx, hostOf(address))
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	log := logOf(ctx)

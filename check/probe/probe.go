@@ -113,22 +113,13 @@ func (c *Client) MaxRequests() int { return c.opts.MaxRequests }
 // Sent is how many connections were opened, over all clients made from this one.
 func (c *Client) Sent() int64 { return c.sent.Load() }
 
-type countKey struct{}
-
-// WithCount has the connections that are opened under ctx counted in n, too.
-func WithCount(ctx context.Context, n *atomic.Int64) context.Context {
-	return context.WithValue(ctx, countKey{}, n)
-}
-
 // count takes one of MaxRequests.
 func (c *Client) count(ctx context.Context) error {
 	if c.sent.Add(1) > int64(c.opts.MaxRequests) {
 		c.sent.Add(-1)
 		return ErrNoRequests
 	}
-	if n, ok := ctx.Value(countKey{}).(*atomic.Int64); ok {
-		n.Add(1)
-	}
+	tallied(ctx)
 	return nil
 }
 
@@ -191,6 +182,7 @@ func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	TalliedAt(ctx, hostOf(conn.RemoteAddr().String()))
 	conn.SetDeadline(time.Now().Add(c.opts.Timeout))
 	return conn, nil
 }

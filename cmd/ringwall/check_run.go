@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/ringwall/ringwall/app"
@@ -293,11 +292,12 @@ func (r *lookingRun) over(m check.Meta, sent int) {
 // mannered keeps a check's evidence, and sends nothing more once the target has
 // shut this address out.
 func (r *lookingRun) mannered(m check.Meta, verify func(context.Context) check.Finding) func(context.Context) check.Finding {
-	try := func(ctx context.Context) (f check.Finding, log *probe.Log) {
-		log = new(probe.Log)
-		sent := new(atomic.Int64)
-		defer func() { r.over(m, int(sent.Load())) }()
-		return verify(probe.WithCount(probe.WithLog(ctx, log), sent)), log
+	try := func(ctx context.Context) (check.Finding, *probe.Log) {
+		log, tally := new(probe.Log), new(probe.Tally)
+		defer func() { r.over(m, tally.Sent()) }()
+		f := verify(probe.WithTally(probe.WithLog(ctx, log), tally))
+		f.Addresses = tally.Addresses()
+		return f, log
 	}
 	return func(ctx context.Context) check.Finding {
 		began := time.Now()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -235,7 +236,7 @@ func TestCheckFindsAPortOfIPv6(t *testing.T) {
 	}
 	for url, want := range map[string]string{
 		"https://[2001:db8::1]": "open: [2001:db8::1]:8001 (HTTP, 200)",
-		"https://192.0.2.1":     "ports are closed at 1 addresses",
+		"https://192.0.2.1":     "ports are closed at 192.0.2.1",
 	} {
 		cmd := exec.Command("ip", "netns", "exec", w.outside, binary, "check", url, "--i-own-this", "--only", "outside/ports", "--fail-on", "never", "--format", "json")
 		cmd.Dir = t.TempDir()
@@ -243,5 +244,90 @@ func TestCheckFindsAPortOfIPv6(t *testing.T) {
 		if out, err := cmd.Output(); err != nil || !strings.Contains(string(out), want) {
 			t.Errorf("%s: %v, want %q\n%s", url, err, want, out)
 		}
+	}
+}
+
+// TestCheckLooksAtBothAddresses: of a name with an address of IPv4 and one of IPv6
+// ports and SSH are looked at on both, and each result says at which it was seen.
+func TestCheckLooksAtBothAddresses(t *testing.T) {
+	w := newWorld(t)
+	w.names(t, "192.0.2.1 both.example.com", "2001:db8::1 both.example.com", "192.0.2.1 four.example.com")
+	listen := func(network, address string) net.Listener {
+		l, err := in(t, w.server, func() (net.Listener, error) { return net.Listen(network, address) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		return l
+	}
+	serve := func(l net.Listener) {
+		s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "the API") })}
+		go func() { _ = s.Serve(l) }()
+		t.Cleanup(func() { s.Close() })
+	}
+	serve(listen("tcp4", "192.0.2.1:80"))
+	serve(listen("tcp6", "[2001:db8::1]:80"))
+	look := func(name string) (text string, at map[string][]string, got map[string]string) {
+		cmd := exec.Command("ip", "netns", "exec", w.outside, binary, "check", "http://"+name, "--i-own-this", "--only", "outside/ports", "--only", "outside/ssh", "--only", "outside/nosniff",
+			"--fail-on", "never", "--out", "r.txt", "--out", "r.json")
+		cmd.Dir = t.TempDir()
+		cmd.Env = append(os.Environ(), "RINGWALL_STATE="+cmd.Dir)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		var r struct {
+			Results []struct {
+				ID, Got   string
+				Addresses []string
+			}
+		}
+		b, err := os.ReadFile(filepath.Join(cmd.Dir, "r.json"))
+		if err == nil {
+			err = json.Unmarshal(b, &r)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, got = map[string][]string{}, map[string]string{}
+		for _, res := range r.Results {
+			at[res.ID], got[res.ID] = res.Addresses, res.Got
+		}
+		b, err = os.ReadFile(filepath.Join(cmd.Dir, "r.txt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b), at, got
+	}
+	four, six := "192.0.2.1", "2001:db8::1"
+	text, at, got := look("both.example.com")
+	for _, id := range []string{"outside/ports", "outside/ssh"} {
+		if !slices.Contains(at[id], four) || !slices.Contains(at[id], six) {
+			t.Errorf("%s was looked at on %v, want both", id, at[id])
+		}
+	}
+	if len(at["outside/nosniff"]) != 1 {
+		t.Errorf("outside/nosniff says %v", at["outside/nosniff"])
+	}
+	if want := "closed at 192.0.2.1 and 2001:db8::1"; !strings.Contains(got["outside/ports"], want) && !strings.Contains(got["outside/ports"], "closed at 2001:db8::1 and 192.0.2.1") {
+		t.Errorf("ports: %q, want %q", got["outside/ports"], want)
+	}
+	if g := got["outside/ssh"]; !strings.Contains(g, "192.0.2.1:22") || !strings.Contains(g, "[2001:db8::1]:22") {
+		t.Errorf("ssh: %q", g)
+	}
+	if head, _, _ := strings.Cut(text, "\n"); !strings.Contains(head, four) || !strings.Contains(head, six) || strings.Count(text, " at    ") != 3 {
+		t.Errorf("the text does not say at which address each was seen:\n%s", text)
+	}
+
+	// An API that is open on one of them alone, either way.
+	for address, network := range map[string]string{"192.0.2.1:8000": "tcp4", "[2001:db8::1]:8000": "tcp6"} {
+		l := listen(network, address)
+		serve(l)
+		if _, _, got := look("both.example.com"); !strings.Contains(got["outside/ports"], "open: "+address+" (HTTP, 200)") {
+			t.Errorf("open at %s: %q", address, got["outside/ports"])
+		}
+		l.Close()
+	}
+	if _, at, got := look("four.example.com"); !strings.Contains(got["outside/ports"], "closed at 192.0.2.1") || strings.Contains(got["outside/ports"], " and ") || !slices.Equal(at["outside/ports"], []string{four}) {
+		t.Errorf("a name with one address: %q at %v", got["outside/ports"], at["outside/ports"])
 	}
 }

@@ -1,0 +1,72 @@
+package probe
+
+import (
+	"context"
+	"net"
+	"slices"
+	"sync"
+)
+
+// A Tally counts the connections of a check, and keeps the addresses that they went
+// to. Its methods may be called at any time.
+type Tally struct {
+	mu   sync.Mutex
+	sent int
+	at   []string
+	up   *Tally // that of who has the check made; nil: nobody
+}
+
+type tallyKey struct{}
+
+// WithTally has what is opened under ctx told to t, and to the tally that ctx has.
+func WithTally(ctx context.Context, t *Tally) context.Context {
+	t.up, _ = ctx.Value(tallyKey{}).(*Tally)
+	return context.WithValue(ctx, tallyKey{}, t)
+}
+
+// TalliedAt tells the tally of ctx of addresses that somebody connected to for it.
+func TalliedAt(ctx context.Context, addresses ...string) {
+	t, _ := ctx.Value(tallyKey{}).(*Tally)
+	for ; t != nil; t = t.up {
+		t.mu.Lock()
+		for _, a := range addresses {
+			if !slices.Contains(t.at, a) {
+				t.at = append(t.at, a)
+			}
+		}
+		t.mu.Unlock()
+	}
+}
+
+// Sent is how many connections were opened, or tried.
+func (t *Tally) Sent() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sent
+}
+
+// Addresses are the IP addresses that connections went to, in the order in which
+// they were met first.
+func (t *Tally) Addresses() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.at)
+}
+
+func tallied(ctx context.Context) {
+	t, _ := ctx.Value(tallyKey{}).(*Tally)
+	for ; t != nil; t = t.up {
+		t.mu.Lock()
+		t.sent++
+		t.mu.Unlock()
+	}
+}
+
+// hostOf is the host of an address with a port.
+func hostOf(address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	return host
+}
