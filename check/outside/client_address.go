@@ -53,6 +53,15 @@ var clientAddress = Check{
 				return check.Unseen("some answers of GET %s tell of a limit, others do not", path)
 			}
 			if left >= before && before > 0 && i > 0 {
+				var plain [2]int
+				for j := range plain {
+					if plain[j], err = ask(t.Client); err != nil {
+						return unanswered("GET "+path, err)
+					}
+				}
+				if plain[1] >= plain[0] {
+					return check.Unseen("the limit of GET %s refills as fast as it is asked, so that it cannot be seen by what it counts: %d, then %d requests are left", path, plain[0], plain[1])
+				}
 				return check.Failed(fmt.Sprintf("with a forged X-Forwarded-For %d requests are left, as many as at first: each forged address has its own limit", left), "one count for the client", fix)
 			}
 			last = left

@@ -585,3 +585,23 @@ func TestEveryCheckOfADeadServerIsUnknown(t *testing.T) {
 		}
 	}
 }
+
+// TestALimitThatRefillsIsNotBlamed: what never goes down does not show whom it counts.
+func TestALimitThatRefillsIsNotBlamed(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("RateLimit", `"global";r=5998;t=1`)
+		_, _ = io.WriteString(w, "{}")
+	}))
+	defer s.Close()
+	c, err := probe.New(s.URL, probe.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ch := range outside.Checks() {
+		if ch.ID == "outside/client-address" {
+			if f := find(t, ch, outside.NewTarget(c)); f.Verdict != check.Unknown || !strings.Contains(f.Got, "refills as fast") {
+				t.Errorf("%v: %s", f.Verdict, f.Got)
+			}
+		}
+	}
+}

@@ -357,7 +357,11 @@ func (r *lookingRun) announce(t *target, checks []check.Check) {
 		many = "check"
 	}
 	limit := r.client.MaxRequests()
-	fmt.Fprintf(os.Stderr, "%d %s of %s: about %d requests, at most %d\n", n, many, t.url, min(about, limit), min(most, limit))
+	worse := ""
+	if about > limit {
+		worse = fmt.Sprintf(" (%d in the worst case: what might not fit then is not made, and says so)", about)
+	}
+	fmt.Fprintf(os.Stderr, "%d %s of %s: about %d requests, at most %d%s\n", n, many, t.url, min(about, limit), min(most, limit), worse)
 }
 
 // warnOfBans says first that not all checks will be made at once.
