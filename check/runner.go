@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -106,13 +107,16 @@ func runOne(ctx context.Context, c Check, limit time.Duration) Finding {
 	if c.Verify == nil {
 		return Unseen("%s has no proof", c.ID)
 	}
-	if err := ctx.Err(); err != nil {
-		return Unseen("not run: %v", err)
-	}
-	if c.Ready != nil {
-		if err := c.Ready(ctx); err != nil {
+	if ctx.Err() == nil && c.Ready != nil {
+		if err := c.Ready(ctx); err != nil && ctx.Err() == nil {
 			return Unseen("not made: %v", err)
 		}
+	}
+	switch err := ctx.Err(); {
+	case errors.Is(err, context.DeadlineExceeded):
+		return Unseen("not made: the time for all checks (--timeout) was over before it")
+	case err != nil:
+		return Unseen("not made: the run was ended before it (%v)", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

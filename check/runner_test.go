@@ -171,3 +171,33 @@ func TestEvidenceTellsWhatIsLeftOut(t *testing.T) {
 		t.Errorf("of a command's 50 lines: %q", got)
 	}
 }
+
+// TestReadyHoldsACheckBack: what a check waits for first is none of its own time,
+// a reason not to make it is told, and so is that the time of all was over.
+func TestReadyHoldsACheckBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+		defer cancel()
+		after := func(d time.Duration, err error) check.Check {
+			c := named("a/check", func(ctx context.Context) check.Finding {
+				end, _ := ctx.Deadline()
+				return check.Passed("%v left", time.Until(end))
+			})
+			c.Ready = func(ctx context.Context) error {
+				select {
+				case <-time.After(d):
+					return err
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+			return c
+		}
+		r := check.Run(ctx, []check.Check{after(2*time.Minute, nil), after(0, errors.New("the target is asleep")), after(2*time.Minute, nil), after(0, nil)}, check.Options{PerCheck: 10 * time.Second})
+		for i, want := range []string{"10s left", "not made: the target is asleep", "not made: the time for all checks (--timeout) was over", "not made: the time for all checks (--timeout) was over"} {
+			if got := r.Results[i]; !strings.Contains(got.Got, want) || (got.Verdict == check.Pass) != (i == 0) {
+				t.Errorf("check %d: %v %q, want %q", i, got.Verdict, got.Got, want)
+			}
+		}
+	})
+}
