@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -106,10 +107,11 @@ func (s *changeSet) remember(path, copied string) (wasThere, error) {
 
 // write carries the changes out, in their order.
 func (s *changeSet) write(changes []Change) error {
-	for _, c := range changes {
+	for i, c := range changes {
 		if err := c.write(); err != nil {
 			return fmt.Errorf("write %s: %w", c.Path, err)
 		}
+		fault(strconv.Itoa(i + 1))
 	}
 	return nil
 }

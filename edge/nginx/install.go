@@ -177,6 +177,7 @@ func (in *Installer) act(ctx context.Context, p *policy.Policy, set *changeSet, 
 	if err := set.write(changes); err != nil {
 		return err
 	}
+	fault("written")
 	if err := in.Host.Test(ctx); err != nil {
 		return err
 	}
@@ -192,6 +193,7 @@ func (in *Installer) act(ctx context.Context, p *policy.Policy, set *changeSet, 
 	if err := in.Host.Reload(ctx, pid); err != nil {
 		return err
 	}
+	fault("taken")
 	say("nginx has taken it")
 	if in.Check == nil || waits {
 		return nil
