@@ -62,6 +62,9 @@ func beginChanges(root string, changes []Change, now time.Time) (*changeSet, err
 		return nil, fmt.Errorf("backup: %w", err)
 	}
 	for i, c := range changes {
+		if c.stays() { // its owner may write it before all is put back
+			continue
+		}
 		was, err := s.remember(c.Path, fmt.Sprintf("%02d", i))
 		if err != nil {
 			return nil, fmt.Errorf("backup of %s: %w", c.Path, err)
@@ -116,6 +119,12 @@ func (s *changeSet) write(changes []Change) error {
 	return nil
 }
 
+// stays reports whether what is there is left alone.
+func (c Change) stays() bool {
+	fi, err := os.Stat(c.Path)
+	return c.Keep && !c.Remove && err == nil && fi.IsDir() == c.Folder
+}
+
 func (c Change) write() error {
 	if c.Remove {
 		if err := os.Remove(c.Path); !errors.Is(err, fs.ErrNotExist) {
@@ -123,8 +132,7 @@ func (c Change) write() error {
 		}
 		return nil
 	}
-	fi, err := os.Stat(c.Path)
-	if c.Keep && err == nil && fi.IsDir() == c.Folder {
+	if c.stays() {
 		return nil
 	}
 	if c.Folder {

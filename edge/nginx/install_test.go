@@ -310,6 +310,38 @@ func TestInstallSaysWhatNginxCannotDo(t *testing.T) {
 	s.unchanged(t, was)
 }
 
+// What the ring writes meanwhile, such as who is banned, is not taken back with an
+// install that was killed, nor with one that failed.
+func TestTakingBackLeavesTheRingsFiles(t *testing.T) {
+	s := newServer(t)
+	s.startRing(t, echo)
+	if err := os.MkdirAll(filepath.Join(s.dir, "state"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.put(t, "state/bans.conf", "# nobody\n")
+	in := s.installer(t)
+	in.Check = func(context.Context) error { panic("killed") }
+	func() {
+		defer func() { recover() }()
+		in.Install(t.Context(), s.policy)
+	}()
+	const banned = "192.0.2.1/32 1;\n"
+	s.put(t, "state/bans.conf", banned)
+	in.Check = func(context.Context) error {
+		if b, _ := os.ReadFile(filepath.Join(s.dir, "state/bans.conf")); string(b) != banned {
+			t.Errorf("after the install that was killed: %q", b)
+		}
+		s.put(t, "state/bans.conf", banned+banned)
+		return errors.New("no")
+	}
+	if err := in.Install(t.Context(), s.policy); err == nil {
+		t.Error("it went well")
+	}
+	if b, _ := os.ReadFile(filepath.Join(s.dir, "state/bans.conf")); string(b) != banned+banned {
+		t.Errorf("after the install that failed: %q", b)
+	}
+}
+
 // An install that was killed is taken back by the next one.
 func TestInstallThatWasKilled(t *testing.T) {
 	s := newServer(t)
