@@ -43,8 +43,30 @@ IPAddressDeny=any
 IPAddressAllow=localhost
 `
 
-// apiSandbox is what systemd says of a unit that has it in force.
-var apiSandbox = []struct{ property, want string }{
+// A sandbox is what systemd says of a unit that has it in force.
+type sandbox []struct{ property, want string }
+
+func (s sandbox) properties() (names []string) {
+	for _, line := range s {
+		names = append(names, line.property)
+	}
+	return names
+}
+
+// missing is the first that a unit has not, with what it has; "" for none.
+func (s sandbox) missing(has map[string]string) string {
+	for _, line := range s {
+		got := strings.Fields(has[line.property])
+		slices.Sort(got)
+		tighter := line.property == "ProtectSystem" && has[line.property] == "strict"
+		if strings.Join(got, " ") != line.want && !tighter {
+			return line.property + "=" + has[line.property]
+		}
+	}
+	return ""
+}
+
+var apiSandbox = sandbox{
 	{"NoNewPrivileges", "yes"}, {"PrivateTmp", "yes"}, {"PrivateDevices", "yes"}, {"ProtectSystem", "full"},
 	{"ProtectClock", "yes"}, {"ProtectControlGroups", "yes"}, {"ProtectKernelLogs", "yes"}, {"ProtectKernelModules", "yes"}, {"ProtectKernelTunables", "yes"},
 	{"RestrictRealtime", "yes"}, {"RestrictSUIDSGID", "yes"}, {"LockPersonality", "yes"},
@@ -82,11 +104,7 @@ func verifyAPI(p *policy.Policy, f *Facts) check.Finding {
 		return check.Moot("host.api.unit names no service of the API's own")
 	}
 	want, fix := name+" runs, shut in, and listens on loopback alone", "ringwall host apply; then: journalctl -u "+name+" -n 20"
-	properties := []string{"ActiveState", "NeedDaemonReload", "MainPID", "ControlGroup"}
-	for _, s := range apiSandbox {
-		properties = append(properties, s.property)
-	}
-	has, err := f.UnitProperties(name, properties...)
+	has, err := f.UnitProperties(name, append([]string{"ActiveState", "NeedDaemonReload", "MainPID", "ControlGroup"}, apiSandbox.properties()...)...)
 	switch {
 	case err != nil:
 		return check.Unseen("%v", err)
@@ -95,15 +113,10 @@ func verifyAPI(p *policy.Policy, f *Facts) check.Finding {
 	case has["NeedDaemonReload"] != "no":
 		return check.Failed("systemd has not read what was changed in the files of "+name, want, "systemctl daemon-reload && systemctl restart "+name)
 	}
-	for _, s := range apiSandbox {
-		got := strings.Fields(has[s.property])
-		slices.Sort(got)
-		tighter := s.property == "ProtectSystem" && has[s.property] == "strict"
-		if strings.Join(got, " ") != s.want && !tighter {
-			return check.Failed(fmt.Sprintf("%s has %s=%s", name, s.property, has[s.property]), want, fix)
-		}
+	if got := apiSandbox.missing(has); got != "" {
+		return check.Failed(name+" has "+got, want, fix)
 	}
-	if f := judgeAPIProcess(name, has["MainPID"], f); f.Verdict != check.Pass {
+	if f := judgeProcess(name, has["MainPID"], f); f.Verdict != check.Pass {
 		return f
 	}
 	for _, l := range listeners {
@@ -121,9 +134,9 @@ func verifyAPI(p *policy.Policy, f *Facts) check.Finding {
 	return judgeAPIReach(name, has["ControlGroup"], f)
 }
 
-// judgeAPIProcess looks at the process itself: one that was started before its
+// judgeProcess looks at the process itself: one that was started before its
 // sandbox goes on without it, whatever systemd says of the unit.
-func judgeAPIProcess(name, pid string, f *Facts) check.Finding {
+func judgeProcess(name, pid string, f *Facts) check.Finding {
 	want, fix := "the process of "+name+" is in its sandbox", "systemctl restart "+name
 	if pid == "" || pid == "0" {
 		return check.Unseen("%s has no main process that could be looked at", name)

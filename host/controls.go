@@ -23,5 +23,6 @@ var controls = []Control{
 	clock,
 	banner,
 	service,
+	nginxEdge,
 	apiService,
 }

@@ -162,7 +162,8 @@ func TestPlanningCannotWrite(t *testing.T) {
 func TestWhatCannotBeSeenIsUnknown(t *testing.T) {
 	m := texts{dark: true, files: map[string]host.FileState{"/etc/os-release": debian}}
 	p := policy.Default()
-	p.Host.API.Unit = "myapi.service" // else there is nothing to plan for it
+	p.Host.API.Unit = "myapi.service" // else there is nothing to plan for it, nor
+	p.Edge.Engine = "nginx"           // without this one
 	for _, c := range host.Controls() {
 		if f := c.Verify(p, host.NewFacts(m)); f.Verdict != check.Unknown || f.Got == "" {
 			t.Errorf("%s: %s %q", c.ID, f.Verdict, f.Got)

@@ -42,6 +42,7 @@ const (
 	askCoreLimit Query = "ulimit of a session"
 	askCrontab   Query = "crontab -l, of nobody"
 	askAt        Query = "atq, of nobody"
+	askNginx     Query = "ringwall nginx diff"
 )
 
 var queries = map[Query][]string{
@@ -79,6 +80,9 @@ var queries = map[Query][]string{
 	askCoreLimit: {"prlimit", "--core=unlimited:unlimited", "runuser", "-u", "nobody", "--", "sh", "-c", "ulimit -H -c"},
 	askCrontab:   {"runuser", "-u", "nobody", "--", "crontab", "-l"},
 	askAt:        {"runuser", "-u", "nobody", "--", "atq"},
+	// With the policy that ringwall.service has. The program of this machine compares,
+	// as only it knows what install writes: 0 is the same, 1 is not, else it could not.
+	askNginx: {"ringwall", "nginx", "diff", "--policy", servicePolicy},
 }
 
 // sshdFolderOfItsOwn is where sshd locks its unprivileged half in, and without which

@@ -30,7 +30,7 @@ func inside(t *testing.T, s *vps.Server, policy string) check.Report {
 	}
 	t.Logf("check --inside: %d results in %v", len(r.Results), took.Round(10*time.Millisecond))
 	for _, res := range r.Results {
-		if len(res.Evidence) == 0 {
+		if len(res.Evidence) == 0 && res.Verdict != check.Waived {
 			t.Errorf("%s says %v without evidence", res.ID, res.Verdict)
 		}
 	}
