@@ -113,7 +113,7 @@ func verifyNginx(p *policy.Policy, f *Facts) check.Finding {
 	case err != nil:
 		return check.Unseen("%v", err)
 	case !p.NginxIsEdge():
-		return check.Moot("edge.engine is %s: nginx is not what clients meet", p.Edge.Engine)
+		return check.Moot("edge.engine is %s: the policy has no nginx to look at", p.Edge.Engine)
 	case has["LoadState"] != "loaded":
 		return check.Failed(nginxService+" is "+has["LoadState"], want, "apt-get install nginx; then: ringwall nginx install")
 	}
