@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,6 +28,8 @@ import (
 // and at 2001:db8::1.
 type world struct{ server, outside string }
 
+var worlds atomic.Int32 // that were made
+
 func newWorld(t *testing.T) world {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -36,7 +39,8 @@ func newWorld(t *testing.T) world {
 		t.Skip("network namespaces are root's")
 	}
 	tool(t, "ip")
-	w := world{fmt.Sprintf("ringwall-in-%d", os.Getpid()), fmt.Sprintf("ringwall-out-%d", os.Getpid())}
+	own := fmt.Sprintf("%d-%d", os.Getpid(), worlds.Add(1))
+	w := world{"ringwall-in-" + own, "ringwall-out-" + own}
 	for _, name := range []string{w.server, w.outside} {
 		ip(t, "netns", "add", name)
 		t.Cleanup(func() { ip(t, "netns", "delete", name) })

@@ -190,19 +190,24 @@ func (a *afar) standing(at string) (s edge.Standing) {
 	return s
 }
 
-// TestACheckFromAfarIsNotBanned runs everything twice from another machine, which
-// nobody spares, and then without what keeps it from a ban.
+// TestACheckFromAfarIsNotBanned runs everything from another machine, which nobody
+// spares, with the policy twice, and then without what keeps it from a ban.
 func TestACheckFromAfarIsNotBanned(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it waits so as not to be banned")
 	}
+	t.Parallel()              // it waits most of the time
 	a := newAfar(t, 100, 200) // a used up limit of sign-ins would be waited for by the second run
 	for _, known := range []bool{true, false} {
+		rounds := 1
+		if known {
+			rounds = 2
+		}
 		at := a.move()
 		if err := os.RemoveAll(filepath.Join(a.hand, "state")); err != nil {
 			t.Fatal(err)
 		}
-		for round := range 2 {
+		for round := range rounds {
 			r, said := a.check(known)
 			if s := a.standing(at); s.Ban != nil || s.Points == 0 {
 				t.Errorf("policy known %v, round %d: %+v", known, round, s)
@@ -238,6 +243,7 @@ func TestChecksEarnWhatTheySay(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it makes every check by itself")
 	}
+	t.Parallel()
 	a := newAfar(t, 100_000, 20)
 	p, err := policy.Load(filepath.Join(a.hand, "ringwall.yaml"), policy.LoadOptions{})
 	if err != nil {
