@@ -170,7 +170,6 @@ func (s *site) options(t testing.TB) nginx.Options {
 // othersWishes are what other sites' http block may say, of each directive the
 // opposite: none of it may hold for the site.
 const othersWishes = `    ssl_prefer_server_ciphers on;
-    ssl_session_tickets on;
     ssl_ecdh_curve secp521r1;
     http2_max_concurrent_streams 7;
     underscores_in_headers on;
@@ -210,6 +209,10 @@ func (s *site) write(t testing.TB, change func([]nginx.Directive) []nginx.Direct
 		name, args, _ := strings.Cut(gone, " ")
 		ds = without(name, strings.Fields(args)...)(ds)
 	}
+	tickets := "on" // what the site does not say, see Version
+	if v := s.options(t).Version; v.Minor > 23 || v.Minor == 23 && v.Patch >= 2 {
+		tickets = "off"
+	}
 	user := ""
 	if os.Geteuid() == 0 {
 		user = "user root;\n"
@@ -225,6 +228,7 @@ http {
     types_hash_max_size 2048;
     default_type application/octet-stream;
     access_log off;
+    ssl_session_tickets ` + tickets + `;
 ` + othersWishes + `    client_body_temp_path ` + s.dir + `/tmp-body;
     proxy_temp_path ` + s.dir + `/tmp-proxy;
     fastcgi_temp_path ` + s.dir + `/tmp-fastcgi;
