@@ -3,6 +3,7 @@ package edge_test
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -120,7 +121,8 @@ func TestTrapSmugglingThroughRequests(t *testing.T) {
 		c.Close()
 		read, _ := up.take()
 		// net/http may see two requests in the bytes; the upstream then sees the same two.
-		if err := wellFormed(read); err != nil {
+		// It may see that the client has closed before it has all: then the rest is not sent.
+		if err := wellFormed(read); err != nil && !(errors.Is(err, io.ErrUnexpectedEOF) && strings.HasPrefix(string(answer), "HTTP/1.1 499 ")) {
 			t.Errorf("%q was answered %.40q, and the upstream saw %v", request, answer, err)
 		}
 	}

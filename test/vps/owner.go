@@ -65,15 +65,17 @@ func (o *Owner) SSH(user, command string) (string, error) {
 }
 
 // MustSSH is SSH for a command that must work. A server that reads its settings
-// again takes no connection for a moment (ssh exits with 255): it is asked again.
+// again takes no connection for a moment (ssh exits with 255): it is asked again,
+// ever more slowly, as its firewall counts who tries.
 func (o *Owner) MustSSH(user, command string) string {
 	o.s.t.Helper()
 	out, err := o.SSH(user, command)
-	for end := time.Now().Add(3 * time.Second); err != nil && time.Now().Before(end); out, err = o.SSH(user, command) {
+	for pause := 200 * time.Millisecond; err != nil && pause < time.Minute; pause *= 2 {
 		if e, ok := errors.AsType[*exec.ExitError](err); !ok || e.ExitCode() != 255 {
 			break
 		}
-		time.Sleep(200 * time.Millisecond)
+		time.Sleep(pause)
+		out, err = o.SSH(user, command)
 	}
 	if err != nil {
 		o.s.t.Fatalf("ssh %s %s: %v\n%s", user, command, err, out)
