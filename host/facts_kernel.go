@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ringwall/ringwall/check"
 )
@@ -76,6 +77,20 @@ type Mount struct {
 	Point string
 	Kind  string
 	Flags []string
+}
+
+// Uptime is for how long the machine runs.
+func (f *Facts) Uptime() (time.Duration, error) {
+	file, err := f.File("/proc/uptime")
+	if err != nil {
+		return 0, err
+	}
+	first, _, _ := strings.Cut(file.Content, " ")
+	d, err := time.ParseDuration(first + "s")
+	if err != nil {
+		return 0, fmt.Errorf("/proc/uptime: %w", err)
+	}
+	return d, nil
 }
 
 // MountAt is the mount that is seen at a point, nil when nothing is mounted there.

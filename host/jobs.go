@@ -27,7 +27,7 @@ var jobs = Control{
 			if !there {
 				continue
 			}
-			names, err := allowed(p, f, s.list)
+			names, err := allowed(p, f, s.list, s.jobs)
 			if err != nil {
 				return nil, err
 			}
@@ -77,30 +77,52 @@ var jobs = Control{
 var schedulers = []struct {
 	name    string // and its package's
 	list    string
+	jobs    string // pattern of files whose names are those of accounts with jobs; "": none
 	group   string // as which its program reads the list
 	ask     Query  // for the jobs of nobody
 	refused string // what it says when that account may have none
 }{
-	{"cron", "/etc/cron.allow", "crontab", askCrontab, "not allowed to use this program"},
-	{"at", "/etc/at.allow", "daemon", askAt, "do not have permission to use"},
+	{"cron", "/etc/cron.allow", "/var/spool/cron/crontabs/*", "crontab", askCrontab, "not allowed to use this program"},
+	{"at", "/etc/at.allow", "", "daemon", askAt, "do not have permission to use"},
 }
 
 // allowed are root, who signs in, whom the list has already, and whose crontab is
-// there: it is in the plan, and its owner goes on as before.
-func allowed(p *policy.Policy, f *Facts, list string) ([]string, error) {
-	names := append([]string{"root", p.Host.DeployUser}, p.Host.SSH.Users...)
+// there: it is in the plan, and its owner goes on as before. Without a list, who
+// was refused by name still is.
+func allowed(p *policy.Policy, f *Facts, list, jobs string) ([]string, error) {
 	file, err := f.File(list)
 	if err != nil {
 		return nil, err
 	}
-	for line := range strings.Lines(file.Content) {
+	names := onLines(file.Content)
+	if jobs != "" {
+		owners, err := f.Glob(jobs)
+		if err != nil {
+			return nil, err
+		}
+		refused, err := f.File(strings.Replace(list, "allow", "deny", 1))
+		if err != nil {
+			return nil, err
+		}
+		for _, path := range owners {
+			name := filepath.Base(path)
+			if strings.HasPrefix(name, "tmp.") || !file.Exists && slices.Contains(onLines(refused.Content), name) { // or one that is being edited
+				continue
+			}
+			names = append(names, name)
+		}
+	}
+	names = slices.Concat(names, []string{"root", p.Host.DeployUser}, p.Host.SSH.Users)
+	names = slices.DeleteFunc(names, func(name string) bool { return name == "" })
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// onLines are the words of a list that has one on each line.
+func onLines(text string) []string {
+	var names []string
+	for line := range strings.Lines(text) {
 		names = append(names, strings.TrimSpace(line))
 	}
-	crontabs, err := f.Glob("/var/spool/cron/crontabs/*")
-	for _, path := range crontabs {
-		names = append(names, filepath.Base(path))
-	}
-	names = slices.DeleteFunc(names, func(name string) bool { return name == "" || strings.HasPrefix(name, "tmp.") }) // one that is being edited
-	slices.Sort(names)
-	return slices.Compact(names), err
+	return names
 }

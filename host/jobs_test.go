@@ -72,7 +72,7 @@ func TestVerdictsOfJobs(t *testing.T) {
 // TestJobsGoOn: whose crontab is there, and whom the owner has let, may go on.
 func TestJobsGoOn(t *testing.T) {
 	m := texts{
-		files: map[string]host.FileState{"/etc/cron.allow": file("backup\nroot\n"), "/var/spool/cron/crontabs/app": file(""), "/var/spool/cron/crontabs/tmp.X2": file("")},
+		files: map[string]host.FileState{"/etc/cron.allow": file("backup\nroot\n"), "/var/spool/cron/crontabs/app": file(""), "/var/spool/cron/crontabs/tmp.X2": file(""), "/etc/cron.deny": file("app\n")},
 		said:  map[string]string{hasCron: "installed 3.0\n", hasAt: "no"},
 	}
 	p := policy.Default()
@@ -88,5 +88,24 @@ func TestJobsGoOn(t *testing.T) {
 	m.files["/etc/cron.allow"] = host.FileState{Exists: true, Content: changes[0].File.Content, Mode: 0o640, Owner: "root:crontab"}
 	if changes, err = host.Controls()[i].Plan(p, host.NewFacts(m)); err != nil || len(changes) != 0 {
 		t.Errorf("a second plan: %v, %v", changes, err)
+	}
+}
+
+// TestJobsOpenNothing: who may leave none before is not let in by a list.
+func TestJobsOpenNothing(t *testing.T) {
+	m := texts{
+		files: map[string]host.FileState{"/etc/cron.deny": file("guest\n"), "/etc/at.deny": file("www-data\n"),
+			"/var/spool/cron/crontabs/www-data": file(""), "/var/spool/cron/crontabs/guest": file("")},
+		said: map[string]string{hasCron: "installed 3.0\n", hasAt: "installed 3.2\n"},
+	}
+	i := slices.IndexFunc(host.Controls(), func(c host.Control) bool { return c.ID == "host/jobs" })
+	changes, err := host.Controls()[i].Plan(policy.Default(), host.NewFacts(m))
+	if err != nil || len(changes) != 2 {
+		t.Fatalf("%v, %v", changes, err)
+	}
+	for i, want := range []string{"deploy\nroot\nwww-data\n", "deploy\nroot\n"} {
+		if f := changes[i].File; f.Content != want {
+			t.Errorf("%s: %q, want %q", f.Path, f.Content, want)
+		}
 	}
 }

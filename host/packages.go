@@ -1,8 +1,12 @@
 package host
 
 import (
+	"errors"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ringwall/ringwall/check"
 	"github.com/ringwall/ringwall/policy"
@@ -79,6 +83,28 @@ func planPackages(_ *policy.Policy, f *Facts) ([]Change, error) {
 	return slices.Concat(changes, looks, timer, on), err
 }
 
+// listless are the packages with files that nothing is known of: dpkg makes the
+// list of one that brings none.
+func listless(f *Facts) ([]string, error) {
+	const folder = "/var/lib/dpkg/info/"
+	packages, err1 := f.Glob(folder + "*.list")
+	lists, err2 := f.Glob(folder + "*.md5sums")
+	var names []string
+	for _, path := range packages {
+		name := strings.TrimSuffix(path, ".list")
+		if !slices.Contains(lists, name+".md5sums") {
+			names = append(names, strings.TrimPrefix(name, folder))
+		}
+	}
+	return names, errors.Join(err1, err2)
+}
+
+// microseconds reads a moment of systemd's, from the start of the machine; 0: never.
+func microseconds(s string) time.Duration {
+	n, _ := strconv.ParseInt(s, 10, 64)
+	return time.Duration(n) * time.Microsecond
+}
+
 func verifyPackages(_ *policy.Policy, f *Facts) check.Finding {
 	const want, fix = "debsums looks every day, and finds every file as its package brought it", "ringwall host apply"
 	there, err := f.Installed("debsums")
@@ -95,14 +121,31 @@ func verifyPackages(_ *policy.Policy, f *Facts) check.Finding {
 	case !timer.Running() || timer.Enabled != "enabled":
 		return check.Failed(strings.TrimSpace(packagesTimer+" is "+timer.Active+" "+timer.Enabled), want, fix)
 	}
+	without, err := listless(f)
+	if err != nil {
+		return check.Unseen("%v", err)
+	}
+	since, err := f.UnitProperties(packagesTimer, "ActiveEnterTimestampMonotonic")
+	if err != nil {
+		return check.Unseen("%v", err)
+	}
 	last, err := f.UnitProperties(packagesService, "ExecStart", "Result", "ExecMainStatus", "ExecMainExitTimestampMonotonic")
+	if err != nil {
+		return check.Unseen("%v", err)
+	}
+	began, ended := microseconds(since["ActiveEnterTimestampMonotonic"]), microseconds(last["ExecMainExitTimestampMonotonic"])
+	now, err := f.Uptime()
 	switch {
 	case err != nil:
 		return check.Unseen("%v", err)
 	case !strings.Contains(last["ExecStart"], "argv[]=/usr/bin/debsums --silent ;"):
 		return check.Failed(packagesService+" does not run debsums --silent", want, fix)
-	case last["ExecMainExitTimestampMonotonic"] == "0":
-		return check.Unseen("no look has ended since the machine started: the first begins a minute after; at once: systemctl start %s", packagesService)
+	case ended <= began: // what one found before an apply is no reason to undo it
+		return check.Unseen("no look has ended since the timer was started: the first begins a minute after; at once: systemctl start %s", packagesService)
+	case now-ended > 2*24*time.Hour:
+		return check.Failed(fmt.Sprintf("the last look of debsums ended %v ago", (now-ended).Truncate(time.Hour)), want, "systemctl cat "+packagesTimer+", and: systemctl restart "+packagesTimer)
+	case len(without) > 0 && last["Result"] == "success":
+		return check.Unseen("debsums cannot compare the files of %s: what the package brought is not listed; apt-get install --reinstall %[1]s", without[0])
 	case last["Result"] == "success" && last["ExecMainStatus"] == "0":
 		return check.Passed("at its last look debsums found every file as its package brought it")
 	case last["Result"] != "exit-code" || last["ExecMainStatus"] != "2":

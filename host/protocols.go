@@ -52,8 +52,11 @@ func verifyProtocols(_ *policy.Policy, f *Facts) check.Finding {
 	closed := map[string]bool{}
 	for line := range strings.Lines(said) {
 		if word := strings.Fields(line); len(word) > 2 && word[0] == "install" {
-			// modprobe writes either name of a module with - or _.
-			closed[strings.ReplaceAll(word[1], "-", "_")] = word[2] == "/bin/false" || word[2] == "/bin/true"
+			// modprobe writes either name of a module with - or _, and takes the first line.
+			name := strings.ReplaceAll(word[1], "-", "_")
+			if _, seen := closed[name]; !seen {
+				closed[name] = word[2] == "/bin/false" || word[2] == "/bin/true"
+			}
 		}
 	}
 	loaded, err := f.LoadedModules()

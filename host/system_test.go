@@ -118,6 +118,9 @@ func TestVerdictsOfTheKernel(t *testing.T) {
 
 		{"right", "host/protocols", nil, check.Pass, "in use: usb_storage"},
 		{"open", "host/protocols", say("modprobe --showconfig", "install dccp /bin/false\nblacklist sctp\n"), check.Fail, "would load sctp"},
+		{"another's line first", "host/protocols", func(m *machine) {
+			m.said["modprobe --showconfig"] = "install sctp /sbin/modprobe --ignore-install sctp\n" + m.said["modprobe --showconfig"]
+		}, check.Fail, "would load sctp"},
 		{"idle", "host/protocols", file("/proc/modules", "sctp 400 0 - Live 0x0\nusb_storage 1 1 - Live 0x0\n"), check.Unknown, "modprobe -r sctp"},
 
 		{"right", "host/time", nil, check.Pass, "systemd-timesyncd.service"},
