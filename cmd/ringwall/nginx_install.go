@@ -60,6 +60,8 @@ policy or the command line is wrong.`,
   ringwall nginx install --adopt /etc/nginx/sites-enabled/api`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			// The link may go, and with it the terminal: the work goes on.
+			signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			return nginxFailure(ctx, installNginx(ctx, cmd.OutOrStdout(), f, adopt, ca, skip))
