@@ -156,7 +156,8 @@ func (c Change) write() error {
 	return nil
 }
 
-// undo puts back what was there, all of it, and joins what goes wrong.
+// undo puts back what was there, all of it, and joins what goes wrong. Until finish
+// the next install does so again.
 func (s *changeSet) undo() error {
 	var errs []error
 	for i := len(s.was) - 1; i >= 0; i-- {
@@ -167,7 +168,7 @@ func (s *changeSet) undo() error {
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("put back from %s: %w", s.folder, err)
 	}
-	return s.finish()
+	return nil
 }
 
 func (s *changeSet) restore(was wasThere) error {

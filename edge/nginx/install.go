@@ -59,7 +59,8 @@ var ErrNeedsCertificate = errors.New("there is no certificate yet, so port 80 al
 //   - a control would be missing that this nginx cannot do, and is not waived;
 //   - nothing answers on edge.nginx.listen.
 //
-// An install that was killed is taken back by the next one, before it begins.
+// An install that was killed is taken back by the next one, on the disk and in the
+// nginx that runs, before it begins. When that fails, the one after it tries again.
 func (in *Installer) Install(ctx context.Context, p *policy.Policy) error {
 	say := in.Say
 	if say == nil {
@@ -73,7 +74,7 @@ func (in *Installer) Install(ctx context.Context, p *policy.Policy) error {
 		return err
 	}
 	if old != nil {
-		if err := old.undo(); err != nil {
+		if err := in.takeBackOld(ctx, old); err != nil {
 			return fmt.Errorf("an earlier install was broken off, and cannot be taken back: %w", err)
 		}
 		say("an earlier install was broken off: what it had written was taken back")
@@ -208,15 +209,44 @@ func (in *Installer) takeBack(set *changeSet, pid int, why error) error {
 	defer cancel()
 	err := set.undo()
 	if err == nil {
-		err = in.Host.Test(ctx)
-	}
-	if err == nil {
-		err = in.Host.Reload(ctx, pid)
+		err = in.retake(ctx, set, pid)
 	}
 	if err != nil {
 		return fmt.Errorf("%w\n\nand it could not be taken back: %w\nwhat was there before is in %s", why, err, set.folder)
 	}
 	return &TakenBack{why}
+}
+
+// takeBackOld is takeBack for an install that was killed: nginx may run with what
+// it had written.
+func (in *Installer) takeBackOld(ctx context.Context, old *changeSet) error {
+	if err := old.undo(); err != nil {
+		return err
+	}
+	files, err := in.Host.Files(ctx)
+	if err != nil {
+		return err
+	}
+	pid, err := in.Host.Running(ctx, files)
+	if err != nil {
+		return err
+	}
+	if pid == 0 { // it starts with what is on the disk
+		return old.finish()
+	}
+	return in.retake(ctx, old, pid)
+}
+
+// retake has nginx take what was put back. Until it has, the set is not finished, so
+// that the next install tries again.
+func (in *Installer) retake(ctx context.Context, set *changeSet, pid int) error {
+	if err := in.Host.Test(ctx); err != nil {
+		return err
+	}
+	if err := in.Host.Reload(ctx, pid); err != nil {
+		return err
+	}
+	return set.finish()
 }
 
 // TakenBack is an install that failed and left everything as it was.

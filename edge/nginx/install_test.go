@@ -368,6 +368,96 @@ func TestInstallThatWasKilled(t *testing.T) {
 	s.unchanged(t, was)
 }
 
+// listens reports whether nginx has the new site.
+func (s *server) listens() bool {
+	c, err := net.Dial("tcp", s.policy.Edge.Listen)
+	if err == nil {
+		c.Close()
+	}
+	return err == nil
+}
+
+// kill has an install end after nginx has taken the new site.
+func (s *server) kill(t *testing.T) {
+	t.Helper()
+	in := s.installer(t)
+	in.Check = func(context.Context) error { panic("killed") }
+	func() {
+		defer func() { recover() }()
+		in.Install(t.Context(), s.policy)
+	}()
+	if !s.listens() {
+		t.Fatal("nginx has not taken it")
+	}
+}
+
+// nginx takes what the next install puts back, also when that install cannot begin;
+// where nginx cannot, the one after it tries again.
+func TestInstallThatWasKilledIsTakenBackByNginxToo(t *testing.T) {
+	s := newServer(t)
+	_, stopRing := s.startRing(t, echo)
+	was := s.state(t)
+	s.kill(t)
+	s.put(t, "conf.d/bad.conf", "server { listen }\n")
+	if err := s.installer(t).Install(t.Context(), s.policy); err == nil || !strings.Contains(err.Error(), "cannot be taken back") {
+		t.Errorf("beside a broken file: %v", err)
+	}
+	if err := os.Remove(filepath.Join(s.dir, "conf.d/bad.conf")); err != nil {
+		t.Fatal(err)
+	}
+	stopRing()
+	if err := s.installer(t).Install(t.Context(), s.policy); err == nil || !strings.Contains(err.Error(), "nothing answers there") {
+		t.Errorf("without the ring: %v", err)
+	}
+	if s.listens() {
+		t.Error("nginx goes on with what was taken back on the disk")
+	}
+	s.unchanged(t, was)
+}
+
+// An nginx that was stopped meanwhile is no reason not to take an install back.
+func TestInstallThatWasKilledWhereNginxDoesNotRun(t *testing.T) {
+	s := newServer(t)
+	s.startRing(t, echo)
+	was := s.state(t)
+	s.kill(t)
+	s.stop()
+	for range 2 {
+		if err := s.installer(t).Install(t.Context(), s.policy); err == nil || !strings.Contains(err.Error(), "systemctl start nginx") {
+			t.Error(err)
+		}
+	}
+	if is := s.state(t); len(is) != len(was) {
+		t.Errorf("%d files, and %d before", len(is), len(was))
+	}
+}
+
+// An install that could not be taken back is tried again by the next one.
+func TestTakingBackThatFailsIsTriedAgain(t *testing.T) {
+	s := newServer(t)
+	s.startRing(t, echo)
+	was := s.state(t)
+	in := s.installer(t)
+	in.Check = func(context.Context) error {
+		s.put(t, "conf.d/bad.conf", "server { listen }\n")
+		return errors.New("no")
+	}
+	if err := in.Install(t.Context(), s.policy); err == nil || !strings.Contains(err.Error(), "could not be taken back") {
+		t.Errorf("beside a broken file: %v", err)
+	}
+	if err := os.Remove(filepath.Join(s.dir, "conf.d/bad.conf")); err != nil {
+		t.Fatal(err)
+	}
+	s.policy.Edge.Nginx.Proof = policy.Secret{} // it cannot even begin
+	if err := s.installer(t).Install(t.Context(), s.policy); err == nil || !strings.Contains(err.Error(), "edge.nginx.proof") {
+		t.Error(err)
+	}
+	if s.listens() {
+		t.Error("nginx goes on with what was taken back on the disk")
+	}
+	s.unchanged(t, was)
+}
+
 // Debian's page of welcome makes way, another site only when it is adopted; both
 // come back when the install fails.
 func TestInstallInThePlaceOfOthers(t *testing.T) {
