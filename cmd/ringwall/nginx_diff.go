@@ -13,9 +13,10 @@ func nginxDiffCommand(f *nginxFlags) *cobra.Command {
 		Use:   "diff",
 		Short: "Show what of nginx's configuration is not as the policy says",
 		Long: `Compare the files that install writes with those that are there: changes by
-hand, a policy that was not installed, an nginx of another version. Secrets are
-not shown. Nothing is written. Exit 0: nothing differs; 1: something does; 2: it
-could not be compared.`,
+hand, a policy that was not installed, an nginx of another version. It also says
+when an install was broken off, and when there is no certificate yet, so that
+port 80 alone is served. Secrets are not shown. Nothing is written. Exit 0:
+nothing differs; 1: something does; 2: it could not be compared.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := f.load()

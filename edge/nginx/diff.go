@@ -12,7 +12,8 @@ import (
 )
 
 // Diff compares what the policy says with the files that are there: "" when
-// nothing differs. Secrets are not shown. It writes nothing.
+// nothing differs, the last install came to its end, and there is a certificate.
+// Secrets are not shown. It writes nothing.
 func (in *Installer) Diff(ctx context.Context, p *policy.Policy) (string, error) {
 	var err error
 	if in.Options.Version, err = in.Host.Version(ctx); err != nil {
@@ -22,11 +23,22 @@ func (in *Installer) Diff(ctx context.Context, p *policy.Policy) (string, error)
 	if err != nil {
 		return "", err
 	}
-	changes, _, err := in.Plan(p, files)
+	old, err := unfinished(in.backups(p))
+	if err != nil {
+		return "", err
+	}
+	changes, waits, err := in.Plan(p, files)
 	if err != nil {
 		return "", err
 	}
 	var out strings.Builder
+	if old != nil { // what it has written may all be there, and nobody has proved it
+		fmt.Fprintf(&out, "%s: an install is at work, or was broken off: run ringwall nginx install\n", old.folder)
+	}
+	if waits {
+		cert, _ := Certificate(p)
+		fmt.Fprintf(&out, "%s: %v; then run ringwall nginx install\n", cert, ErrNeedsCertificate)
+	}
 	for _, c := range changes {
 		d, err := c.diff()
 		if err != nil {

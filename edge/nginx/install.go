@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/ringwall/ringwall/edge"
@@ -57,7 +58,8 @@ var ErrNeedsCertificate = errors.New("there is no certificate yet, so port 80 al
 //   - nginx is not there, does not run, or its own configuration fails already;
 //   - another site has the name, or is the default of the port;
 //   - a control would be missing that this nginx cannot do, and is not waived;
-//   - nothing answers on edge.nginx.listen.
+//   - nothing answers on edge.nginx.listen;
+//   - another install is at work.
 //
 // An install that was killed is taken back by the next one, on the disk and in the
 // nginx that runs, before it begins. When that fails, the one after it tries again.
@@ -69,6 +71,11 @@ func (in *Installer) Install(ctx context.Context, p *policy.Policy) error {
 	if in.Options.Now == nil {
 		in.Options.Now = time.Now
 	}
+	lock, err := lockInstall(in.backups(p))
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	old, err := unfinished(in.backups(p))
 	if err != nil {
 		return err
@@ -109,6 +116,27 @@ func (in *Installer) backups(p *policy.Policy) string {
 		return in.Backups
 	}
 	return p.Edge.Nginx.Folder + "-backups"
+}
+
+// lockInstall keeps every other install away until the file is closed, which the end
+// of the process does, too.
+func lockInstall(root string) (*os.File, error) {
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return nil, fmt.Errorf("backup: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(root, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		f.Close()
+		return nil, fmt.Errorf("another install is at work, and has %s locked: let it end", f.Name())
+	case err != nil:
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	return f, nil
 }
 
 // ready sees whether an install can begin.

@@ -342,6 +342,27 @@ func TestTakingBackLeavesTheRingsFiles(t *testing.T) {
 	}
 }
 
+// Of two installs at once the second ends at once, and disturbs neither the first
+// nor the one after it.
+func TestTwoInstallsAtOnce(t *testing.T) {
+	s := newServer(t)
+	s.startRing(t, echo)
+	in := s.installer(t)
+	in.Check = func(context.Context) error {
+		was := s.state(t)
+		if err := s.installer(t).Install(t.Context(), s.policy); err == nil || !strings.Contains(err.Error(), "another install is at work") {
+			t.Errorf("the second: %v", err)
+		}
+		s.unchanged(t, was)
+		return s.served()
+	}
+	for range 2 {
+		if err := in.Install(t.Context(), s.policy); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // An install that was killed is taken back by the next one.
 func TestInstallThatWasKilled(t *testing.T) {
 	s := newServer(t)
@@ -398,6 +419,9 @@ func TestInstallThatWasKilledIsTakenBackByNginxToo(t *testing.T) {
 	_, stopRing := s.startRing(t, echo)
 	was := s.state(t)
 	s.kill(t)
+	if d, err := s.installer(t).Diff(t.Context(), s.policy); err != nil || !strings.HasPrefix(d, filepath.Join(s.dir, "ringwall-backups")) || !strings.Contains(d, "was broken off") {
+		t.Errorf("all is written, and nothing proved: %v %q", err, d)
+	}
 	s.put(t, "conf.d/bad.conf", "server { listen }\n")
 	if err := s.installer(t).Install(t.Context(), s.policy); err == nil || !strings.Contains(err.Error(), "cannot be taken back") {
 		t.Errorf("beside a broken file: %v", err)
@@ -508,6 +532,9 @@ func TestInstallBeforeCertbot(t *testing.T) {
 	if err := in.Install(t.Context(), s.policy); !errors.Is(err, nginx.ErrNeedsCertificate) {
 		t.Fatal(err)
 	}
+	if d, err := in.Diff(t.Context(), s.policy); err != nil || !strings.Contains(d, "there is no certificate yet") {
+		t.Errorf("port 80 alone is served: %v %q", err, d)
+	}
 	s.put(t, "webroot/.keep", "")
 	if err := os.MkdirAll(s.dir+"/webroot/.well-known/acme-challenge", 0o755); err != nil {
 		t.Fatal(err)
@@ -524,6 +551,9 @@ func TestInstallBeforeCertbot(t *testing.T) {
 	}
 	if err := in.Install(t.Context(), s.policy); err != nil {
 		t.Errorf("with the certificate: %v", err)
+	}
+	if d, err := in.Diff(t.Context(), s.policy); err != nil || d != "" {
+		t.Errorf("with the certificate: %v %q", err, d)
 	}
 }
 
