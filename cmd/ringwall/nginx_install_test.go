@@ -1,13 +1,49 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ringwall/ringwall/check"
 )
+
+// TestProved: what was not seen proves nothing.
+func TestProved(t *testing.T) {
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	for name, tt := range map[string]struct {
+		ctx      context.Context
+		findings []check.Finding
+		want     string // of the error; "": none
+	}{
+		"all pass":         {t.Context(), []check.Finding{check.Passed("seen")}, ""},
+		"one fails":        {t.Context(), []check.Finding{check.Passed("seen"), check.Failed("a", "b", "c")}, "1 fail"},
+		"one is unknown":   {t.Context(), []check.Finding{check.Passed("seen"), check.Unseen("not seen")}, ""},
+		"all are unknown":  {t.Context(), []check.Finding{check.Unseen("no answer"), check.Unseen("no answer")}, "0 pass"},
+		"all are waived":   {t.Context(), []check.Finding{check.OffUntil(time.Now(), "why", "edge/tls", false)}, "0 pass"},
+		"nothing is there": {t.Context(), nil, "0 pass"},
+		"it was stopped":   {stopped, []check.Finding{check.Passed("seen"), check.Unseen("stopped")}, "canceled"},
+	} {
+		report, out := check.Report{}, &bytes.Buffer{}
+		for i, f := range tt.findings {
+			report.Results = append(report.Results, check.Result{Meta: check.Meta{ID: []string{"edge/tls", "edge/redirect"}[i]}, Finding: f})
+		}
+		err := proved(tt.ctx, out, report)
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", name, err, tt.want)
+		}
+		if name == "one is unknown" && !strings.Contains(out.String(), "not seen") {
+			t.Errorf("%s: nobody is told: %s", name, out)
+		}
+	}
+}
 
 // TestInstallOutlivesItsSession: neither the end of the terminal nor that nobody
 // reads what it says ends an install.
