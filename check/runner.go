@@ -143,6 +143,8 @@ func runOne(ctx context.Context, c Check, limit time.Duration) Finding {
 	switch {
 	case f.Verdict > Waived:
 		return Unseen("the check gave no verdict, but the number %d", f.Verdict)
+	case f.Verdict == Pass && ctx.Err() != nil: // what was not answered then was not refused
+		return Unseen("its time, or that of the run, was over before it had seen all")
 	case f.Verdict == Pass && f.Got == "":
 		return Unseen("the check passed without evidence")
 	}

@@ -13,7 +13,7 @@ import (
 var names = Check{
 	Meta: check.Meta{
 		ID:     "outside/host",
-		Most:   6,
+		Most:   7,
 		Points: 4,
 		Title:  "The API answers to its own name only",
 		Why:    "Scanners ask for bare addresses; a Host of the attacker's choice ends in password-reset links, caches and DNS rebinding.",
@@ -30,11 +30,11 @@ var names = Check{
 		}
 		hosts := []string{"ringwall-check.invalid"}
 		if addrs, err := t.addresses(ctx); err == nil && !t.local() {
-			for _, a := range addrs {
+			for _, a := range oneOfEach(addrs) {
 				hosts = append(hosts, bracket(a))
 			}
 		}
-		for _, host := range hosts[:min(len(hosts), 3)] {
+		for _, host := range hosts {
 			res, err := t.Client.Do(ctx, probe.Request{Target: t.base(), Host: host})
 			if err != nil {
 				// Closed. That it is up was seen before, and is seen again.

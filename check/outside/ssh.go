@@ -48,6 +48,8 @@ var sshKeys = Check{
 				var closed *net.OpError
 				switch {
 				case err == nil:
+				case ctx.Err() != nil:
+					silent = append(silent, "no time was left for "+address)
 				case errors.As(err, &closed) && closed.Op == "dial" && !probe.Unreachable(err):
 					shut = append(shut, "nobody answers at "+address)
 				default:

@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -172,6 +173,7 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 // connect opens the connection that Dial and Handshake speak on.
 func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 	if err := c.count(ctx); err != nil {
+		lost(ctx, err)
 		return nil, err
 	}
 	d := new(net.Dialer)
@@ -180,6 +182,7 @@ func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 	}
 	conn, err := d.DialContext(ctx, "tcp", c.Host())
 	if err != nil {
+		lost(ctx, err)
 		return nil, err
 	}
 	TalliedAt(ctx, hostOf(conn.RemoteAddr().String()))
@@ -215,6 +218,9 @@ func (c *Client) Do(ctx context.Context, req Request) (*Response, error) {
 	for {
 		res, err := http.ReadResponse(br, &http.Request{Method: method})
 		if err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				lost(ctx, err)
+			}
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}

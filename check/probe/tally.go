@@ -13,6 +13,7 @@ type Tally struct {
 	mu   sync.Mutex
 	sent int
 	at   []string
+	lost error
 	up   *Tally // that of who has the check made; nil: nobody
 }
 
@@ -51,6 +52,25 @@ func (t *Tally) Addresses() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.Clone(t.at)
+}
+
+// Lost is why the first request was not answered that the target may not have seen
+// at all: no connection could be made, or nothing came in time. Nil: there was none.
+func (t *Tally) Lost() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.lost
+}
+
+func lost(ctx context.Context, err error) {
+	t, _ := ctx.Value(tallyKey{}).(*Tally)
+	for ; t != nil; t = t.up {
+		t.mu.Lock()
+		if t.lost == nil {
+			t.lost = err
+		}
+		t.mu.Unlock()
+	}
 }
 
 func tallied(ctx context.Context) {

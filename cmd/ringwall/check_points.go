@@ -50,10 +50,23 @@ type spentPoints map[string]struct {
 func newPointsBudget(host string, threshold int, dir state.Dir, now time.Time) (*pointsBudget, error) {
 	b := &pointsBudget{threshold: threshold, host: strings.ToLower(host), dir: dir, at: now}
 	all, err := b.read()
-	if was := all[b.host]; err == nil && was.Points > 0 && !was.At.After(now) {
-		b.spent, b.at = was.Points, was.At
+	if err == nil {
+		b.join(all, now)
+		err = b.keep(now)
 	}
 	return b, err
+}
+
+// join takes over what another check of the host has spent meanwhile. A clock that
+// was set back gives nothing back.
+func (b *pointsBudget) join(all spentPoints, now time.Time) {
+	was := all[b.host]
+	if was.At.After(now) {
+		was.At = now
+	}
+	if then := decayed(was.Points, now.Sub(was.At)); then > b.left(now) {
+		b.spent, b.at = then, now
+	}
 }
 
 func (b *pointsBudget) read() (all spentPoints, err error) {
@@ -82,26 +95,33 @@ func (b *pointsBudget) take(points int, now time.Time) (wait time.Duration, neve
 	if float64(points) > most {
 		return 0, true
 	}
+	if all, err := b.read(); err == nil {
+		b.join(all, now)
+	}
 	left := b.left(now)
 	if left+float64(points) > most {
 		over := left / max(most-float64(points), 1e-3)
 		return time.Duration(float64(edge.PointsHalf)*math.Log2(over)).Truncate(time.Second) + time.Second, false
 	}
 	b.spent, b.at = left+float64(points), now
-	b.keep(now)
+	_ = b.keep(now) // that it cannot be kept was said at the begin
 	return 0, false
 }
 
 // left is what the edge has not forgotten yet.
 func (b *pointsBudget) left(now time.Time) float64 {
-	return b.spent * math.Exp2(-float64(max(now.Sub(b.at), 0))/float64(edge.PointsHalf))
+	return decayed(b.spent, now.Sub(b.at))
+}
+
+func decayed(points float64, d time.Duration) float64 {
+	return points * math.Exp2(-float64(max(d, 0))/float64(edge.PointsHalf))
 }
 
 // keep writes down what is spent, for the next check. What an hour has gone over
-// is forgotten. That it cannot be written was said when it could not be read.
-func (b *pointsBudget) keep(now time.Time) {
+// is forgotten.
+func (b *pointsBudget) keep(now time.Time) error {
 	if b.dir == "" {
-		return
+		return nil
 	}
 	all, err := b.read()
 	if err != nil || all == nil {
@@ -116,9 +136,11 @@ func (b *pointsBudget) keep(now time.Time) {
 		Points float64   `json:"points"`
 		At     time.Time `json:"at"`
 	}{b.spent, b.at}
-	if text, err := json.Marshal(all); err == nil {
-		_ = b.dir.Write(pointsFile, text, 0o600)
+	text, err := json.Marshal(all)
+	if err != nil {
+		return err
 	}
+	return b.dir.Write(pointsFile, text, 0o600)
 }
 
 // budget is how much of a ban the checks may earn; nil: as much as they like.
@@ -129,10 +151,11 @@ func (r *lookingRun) budget(ctx context.Context, t *target) *pointsBudget {
 		return nil
 	}
 	threshold := t.policy.Edge.Bans.Threshold
-	if _, waived := t.policy.Waived("edge/bans"); t.held && waived {
+	if w, waived := t.policy.Waived("edge/bans"); t.held && waived && !w.Expired(time.Now()) {
 		return nil
 	}
 	if !t.held {
+		r.sent++
 		if !behindRingwall(ctx, r.client) {
 			return nil
 		}

@@ -49,6 +49,18 @@ func TestPointsAreSpentOnce(t *testing.T) {
 		}
 		b = open("API.example.com") // another process
 	}
+	beside := open("api.example.com") // two at once
+	now = now.Add(time.Hour)
+	if wait, _ := b.take(60, now); wait != 0 {
+		t.Errorf("after an hour: wait %v", wait)
+	}
+	if wait, _ := beside.take(60, now); wait == 0 {
+		t.Error("the points of the check beside it are not seen")
+	}
+	now = now.Add(-30 * time.Minute)
+	if wait, _ := open("api.example.com").take(60, now); wait == 0 {
+		t.Error("a clock that was set back gives points back")
+	}
 	if wait, _ := open("other.example.com").take(80, now); wait != 0 {
 		t.Errorf("another site's points are waited for: %v", wait)
 	}

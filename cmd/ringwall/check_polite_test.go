@@ -113,6 +113,42 @@ func TestNothingIsSentToWhoShutsTheDoor(t *testing.T) {
 	t.Logf("%d requests after the fifth", late.Load())
 }
 
+// TestSilenceIsNoRefusal: a target that goes away in the middle of a check has
+// refused nothing, and one that refuses by hanging up still has.
+func TestSilenceIsNoRefusal(t *testing.T) {
+	for name, tt := range map[string]struct {
+		goes bool
+		want check.Verdict
+	}{"gone": {true, check.Unknown}, "hangs up": {false, check.Pass}} {
+		t.Run(name, func(t *testing.T) {
+			var s *httptest.Server
+			s = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodGet {
+					return
+				}
+				if tt.goes {
+					_ = s.Listener.Close()
+				}
+				panic(http.ErrAbortHandler)
+			}))
+			defer s.Close()
+			c, err := probe.New(s.URL, probe.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := &lookingRun{client: c, flags: checkFlags{only: []string{"outside/methods"}}}
+			checks, err := r.choose(&target{url: s.URL, policy: policy.Default()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			report := check.Run(t.Context(), checks, check.Options{})
+			if got := report.Results[0]; got.Verdict != tt.want {
+				t.Errorf("%v: %s", got.Verdict, got.Got)
+			}
+		})
+	}
+}
+
 // TestTheRequestsAreToldFirst: every check that sends something says how much, and
 // of a server without a policy the default is enough for all of them.
 func TestTheRequestsAreToldFirst(t *testing.T) {

@@ -70,7 +70,10 @@ func lookFromOutside(ctx context.Context, f checkFlags, t *target) (check.Report
 		return check.Report{}, err
 	}
 	r.announce(t, checks)
-	if r.points = r.budget(ctx, t); r.points != nil {
+	if t.points == nil { // what a watch has spent, it goes on with
+		t.points = r.budget(ctx, t)
+	}
+	if r.points = t.points; r.points != nil {
 		r.warnOfBans(checks)
 	}
 	r.of = len(checks)
@@ -292,20 +295,23 @@ func (r *lookingRun) over(m check.Meta, sent int) {
 // mannered keeps a check's evidence, and sends nothing more once the target has
 // shut this address out.
 func (r *lookingRun) mannered(m check.Meta, verify func(context.Context) check.Finding) func(context.Context) check.Finding {
-	try := func(ctx context.Context) (check.Finding, *probe.Log) {
+	try := func(ctx context.Context) (check.Finding, *probe.Log, error) {
 		log, tally := new(probe.Log), new(probe.Tally)
 		defer func() { r.over(m, tally.Sent()) }()
 		f := verify(probe.WithTally(probe.WithLog(ctx, log), tally))
 		f.Addresses = tally.Addresses()
-		return f, log
+		return f, log, tally.Lost()
 	}
 	return func(ctx context.Context) check.Finding {
 		began := time.Now()
-		f, log := try(ctx)
+		f, log, lost := try(ctx)
 		if f.Verdict == check.Unknown && !f.Moot && r.fresh && len(log.Exchanges()) > 0 && time.Since(began) < impatience && ctx.Err() == nil && r.again(m) {
 			// A machine under load misses a moment that it would see the next time. The
 			// second try comes from another address, so that nothing is held against it.
-			f, log = try(ctx)
+			f, log, lost = try(ctx)
+		}
+		if f.Verdict == check.Pass && lost != nil {
+			f = r.confirm(ctx, f, lost)
 		}
 		if f.Evidence == nil {
 			for _, e := range log.Exchanges() {
@@ -319,6 +325,27 @@ func (r *lookingRun) mannered(m check.Meta, verify func(context.Context) check.F
 	}
 }
 
+// confirm lets a check pass that had no answer to a request only when the target
+// answers an ordinary one now: who is down, or has banned this address, refuses all.
+func (r *lookingRun) confirm(ctx context.Context, f check.Finding, lost error) check.Finding {
+	if errors.Is(lost, probe.ErrNoRequests) {
+		return check.Unseen("not made to its end: the requests were spent (--max-requests)")
+	}
+	if err := r.ask(ctx); err != nil {
+		f.Verdict, f.Got = check.Unknown, fmt.Sprintf("a request was not answered (%v), and an ordinary one after it was not either (%v): nothing says that it was refused", lost, err)
+	}
+	return f
+}
+
+// ask sends a request that belongs to no check.
+func (r *lookingRun) ask(ctx context.Context) error {
+	r.mu.Lock()
+	r.sent++
+	r.mu.Unlock()
+	_, err := r.client.Do(ctx, probe.Request{})
+	return err
+}
+
 // stillWelcome asks for an ordinary page after a check that saw nothing. A target
 // that does not answer has banned this address, is down, or is too slow to be
 // judged: whatever it is, more of the same would make it worse.
@@ -326,8 +353,8 @@ func (r *lookingRun) stillWelcome(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
-	_, err := r.client.Do(context.WithoutCancel(ctx), probe.Request{})
-	if err == nil {
+	err := r.ask(context.WithoutCancel(ctx))
+	if err == nil || errors.Is(err, probe.ErrNoRequests) {
 		return
 	}
 	r.mu.Lock()

@@ -24,7 +24,8 @@ type target struct {
 
 	account probe.Account
 
-	held bool // the policy was given or found: the target promised it
+	held   bool          // the policy was given or found: the target promised it
+	points *pointsBudget // of all checks of this process; nil: none, or not known yet
 }
 
 func findTarget(f checkFlags, args []string) (*target, error) {

@@ -38,8 +38,14 @@ func watchChecks(ctx context.Context, w io.Writer, f checkFlags, t *target) erro
 		if err != nil {
 			return unrunnable(err)
 		}
-		if ctx.Err() != nil && f.watch > 0 {
-			return nil // ended in the middle: what is unknown by that is no drift
+		if ctx.Err() != nil { // ended in the middle: what is unknown by that is no drift, and no baseline
+			if f.watch > 0 {
+				return nil
+			}
+			if err := writeReports(w, f, report); err != nil {
+				return unrunnable(err)
+			}
+			return f.outcome(report)
 		}
 		drifted := last != nil && teller.tell(check.Compare(*last, report))
 		if f.watch == 0 && !teller.end() && drifted {

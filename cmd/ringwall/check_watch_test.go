@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringwall/ringwall/check"
 	"github.com/ringwall/ringwall/policy"
 )
 
@@ -112,5 +114,29 @@ watch: {mail: [ops@example.com], events: [check.drifted]}
 	}
 	if n := strings.Count(mails(), "- check.drifted"); n != 2 {
 		t.Errorf("%d events once the target is down, want two", n)
+	}
+}
+
+// TestEndedCheckMovesNoBaseline: what a check could not see when it was ended is no
+// drift, and what it saw is told by the next one.
+func TestEndedCheckMovesNoBaseline(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { cancel() }))
+	defer s.Close()
+	was := check.Report{Target: s.URL, Results: []check.Result{{Meta: check.Meta{ID: "outside/nosniff", Title: "x"}, Finding: check.Passed("there")}}}
+	var b bytes.Buffer
+	if err := was.WriteJSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "baseline.json")
+	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := checkFlags{format: "text", failOn: "fail", only: []string{"outside/nosniff"}, maxRequests: 400, timeout: time.Minute, baseline: file}
+	if err := watchChecks(ctx, io.Discard, f, &target{url: s.URL, policy: policy.Default()}); err != nil {
+		t.Error(err)
+	}
+	if now, rerr := os.ReadFile(file); rerr != nil || !bytes.Equal(now, b.Bytes()) {
+		t.Errorf("the baseline is another: %v\n%s", rerr, now)
 	}
 }
