@@ -35,7 +35,7 @@ docs/nginx.md.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	policyFlag(cmd, &f.policy)
-	cmd.PersistentFlags().StringVar(&f.binary, "nginx", "", "nginx itself (default the one in PATH, then /usr/sbin/nginx)")
+	cmd.PersistentFlags().StringVar(&f.binary, "nginx", "", "nginx itself (default the one that the policy was installed on, then the one in PATH, then /usr/sbin/nginx)")
 	cmd.PersistentFlags().StringVar(&f.conf, "nginx-conf", "", "its main file (default the one that it was built for)")
 	cmd.PersistentFlags().StringVar(&f.prefix, "nginx-prefix", "", "its folder (default likewise)")
 	cmd.AddCommand(nginxRenderCommand(f), nginxInstallCommand(f), nginxDiffCommand(f))
@@ -52,6 +52,23 @@ func (f *nginxFlags) load() (*policy.Policy, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// installedOn is the nginx that the policy was installed on, unless flags name
+// another one or it was installed on none; then it is that of host. The policy may
+// be nil.
+func (f *nginxFlags) installedOn(p *policy.Policy) (nginx.Host, error) {
+	if f.binary != "" || f.conf != "" || f.prefix != "" || p == nil || !p.NginxIsEdge() {
+		return f.host()
+	}
+	h, err := nginx.InstalledOn(p)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return f.host()
+	case err != nil: // not to be taken for none
+		return h, &failure{err, 1, "run it as root, or name nginx with --nginx"}
+	}
+	return h, nil
 }
 
 // host finds nginx; the failure says how to get it.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -27,9 +28,13 @@ nothing differs; 1: something does; 2: it could not be compared.`,
 			if err != nil {
 				return err
 			}
-			h, err := f.host()
+			h, err := f.installedOn(p)
 			if err != nil {
-				return &failure{err, 2, "apt-get install nginx, or name it with --nginx"}
+				next := "ringwall nginx diff --help"
+				if f := (*failure)(nil); errors.As(err, &f) {
+					next = f.next
+				}
+				return &failure{err, 2, next}
 			}
 			o.WithoutIPv6 = !hasIPv6()
 			in := &nginx.Installer{Host: h, Options: o}

@@ -45,6 +45,9 @@ func nginxInstallCommand(f *nginxFlags) *cobra.Command {
 take it, and then attack the site from outside, as ringwall check does. When any
 of it fails, what was there is put back, and nginx serves as before.
 
+An install after the first one is on the same nginx, unless --nginx, --nginx-conf
+or --nginx-prefix names another one.
+
 ringwall serve must run with the same policy. The first install makes the secret
 that nginx proves itself with, in secrets/` + proofSecret + ` beside the policy,
 before anything else: start ringwall serve then, and install again.
@@ -74,11 +77,11 @@ policy or the command line is wrong.`,
 }
 
 func installNginx(ctx context.Context, out io.Writer, f *nginxFlags, adopt, ca string, skip bool) error {
-	h, err := f.host()
-	if err != nil {
-		return err
-	}
 	p, err := f.load()
+	h, herr := f.installedOn(p)
+	if herr != nil {
+		return herr
+	}
 	if adopt != "" {
 		if done, aerr := adoptNginx(ctx, out, h, adopt, p); !done || aerr != nil {
 			return aerr
@@ -98,6 +101,9 @@ func installNginx(ctx context.Context, out io.Writer, f *nginxFlags, adopt, ca s
 		return err
 	}
 	o.WithoutIPv6 = !hasIPv6()
+	if usual, err := nginx.FindHost(""); err != nil || usual != h {
+		fmt.Fprintf(out, "this nginx is taken: %s\n", h.Command())
+	}
 	in := &nginx.Installer{Host: h, Options: o, Owner: stateOwner(p), Adopt: adopt,
 		Say: func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }}
 	if !skip {
