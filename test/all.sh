@@ -2,7 +2,7 @@
 # Runs all tests. First everything as it ships. Then what needs no process beside
 # it once more with the race detector, and beside that the tests on booted
 # servers, which wait a lot. On a slow machine some of these would take too long:
-# no server is started later than eleven minutes from now. A test that is left
+# no server is started later than nine minutes from now. A test that is left
 # out for that says so, and `make servers` runs it.
 set -uo pipefail
 go=${GO:-go}
@@ -23,7 +23,7 @@ waits=$!
 code=$?
 wait "$waits" || code=1
 
-left=$((660 - SECONDS))
+left=$((540 - SECONDS))
 "$go" test -v -parallel 3 -timeout 25m ./test/vps -start "$((left > 60 ? left : 60))s" >"$log" 2>&1 &
 servers=$!
 # shellcheck disable=SC2086
