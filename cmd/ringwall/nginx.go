@@ -35,7 +35,7 @@ docs/nginx.md.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	policyFlag(cmd, &f.policy)
-	cmd.PersistentFlags().StringVar(&f.binary, "nginx", "", "nginx itself (default the one that the policy was installed on, then the one in PATH, then /usr/sbin/nginx)")
+	cmd.PersistentFlags().StringVar(&f.binary, "nginx", "", "nginx itself (default the one that the policy was installed on, but to render the one in PATH, then /usr/sbin/nginx)")
 	cmd.PersistentFlags().StringVar(&f.conf, "nginx-conf", "", "its main file (default the one that it was built for)")
 	cmd.PersistentFlags().StringVar(&f.prefix, "nginx-prefix", "", "its folder (default likewise)")
 	cmd.AddCommand(nginxRenderCommand(f), nginxInstallCommand(f), nginxDiffCommand(f))
