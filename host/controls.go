@@ -3,6 +3,7 @@ package host
 // First what lets the owner in, then what shuts others out, then the rest.
 var controls = []Control{
 	deployUser,
+	accounts,
 	sshServer,
 	firewall,
 	fail2ban,

@@ -208,6 +208,8 @@ func TestNoIPv6(t *testing.T) {
 		said: map[string]string{
 			"dpkg-query -W -f ${db:Status-Status} ${Version}\n -- ufw":                                      "installed 0.36\n",
 			"systemctl show --no-pager --property=LoadState,ActiveState,UnitFileState -- firewalld.service": "LoadState=not-found\nActiveState=inactive\nUnitFileState=\n",
+			"systemctl show --no-pager --property=LoadState,ActiveState,UnitFileState -- nftables.service":  "LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n",
+			"systemctl show --no-pager --property=LoadState,ActiveState,UnitFileState -- ufw.service":       "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n",
 			"systemctl show --no-pager --property=LoadState,ActiveState,UnitFileState -- ssh.socket":        "LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n",
 			"ss -Hlntup":         "tcp   LISTEN 0      128     0.0.0.0:2222   0.0.0.0:*    users:((\"sshd\",pid=1,fd=3))\ntcp LISTEN 0 128 127.0.0.1:22 0.0.0.0:* users:((\"sshd\",pid=9,fd=3))\n",
 			"ufw show added":     "Added user rules (see 'ufw status' for running firewall):\nufw allow 80/tcp comment 'the web'\nufw allow from 10.0.0.1 to any port 5432\n",

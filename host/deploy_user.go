@@ -186,7 +186,7 @@ func verifyDeployUser(p *policy.Policy, f *Facts) check.Finding {
 		return check.Failed(err.Error(), want, fix)
 	}
 	said, err := f.ask(askSudo, name)
-	may, asked := sudo(said)
+	may, asked := sudoAll(said)
 	switch {
 	case err != nil:
 		return check.Unseen("%v", err)
@@ -215,9 +215,9 @@ func verifyDeployUser(p *policy.Policy, f *Facts) check.Finding {
 // sudoRule is a line of sudo -l for every command: as whom, and what is said of it.
 var sudoRule = regexp.MustCompile(`(?m)^\s+\(([^):]*)(?::[^)]*)?\) ((?:[A-Z_]+: )*)ALL$`)
 
-// sudo reads from sudo -l whether an account may do everything as root, and whether
+// sudoAll reads from sudo -l whether an account may do everything as root, and whether
 // it is asked for a password then. Of several rules the last one counts, sudoers(5).
-func sudo(said string) (may, asked bool) {
+func sudoAll(said string) (may, asked bool) {
 	for _, m := range sudoRule.FindAllStringSubmatch(said, -1) {
 		as := strings.Split(strings.ReplaceAll(m[1], " ", ""), ",")
 		root := slices.Contains(as, "ALL") || slices.Contains(as, "root") || slices.Contains(as, "#0")

@@ -28,17 +28,26 @@ func (f *Facts) Account(name string) (*Account, error) {
 	if err != nil {
 		return nil, err
 	}
-	part := strings.Split(strings.TrimSpace(said), ":")
-	if len(part) != 7 {
-		return nil, fmt.Errorf("getent passwd %s: %q is no account", name, said)
-	}
-	a := &Account{Name: part[0], Home: part[5], Shell: part[6]}
-	if a.UID, err = strconv.Atoi(part[2]); err != nil {
-		return nil, fmt.Errorf("getent passwd %s: %w", name, err)
+	a, err := account(said)
+	if err != nil {
+		return nil, err
 	}
 	groups, err := f.ask(askGroups, name)
 	a.Groups = strings.Fields(groups)
 	return a, err
+}
+
+// account reads a line of passwd(5).
+func account(line string) (*Account, error) {
+	part := strings.Split(strings.TrimSpace(line), ":")
+	if len(part) != 7 {
+		return nil, fmt.Errorf("getent passwd: %q is no account", line)
+	}
+	uid, err := strconv.Atoi(part[2])
+	if err != nil {
+		return nil, fmt.Errorf("getent passwd: %w", err)
+	}
+	return &Account{Name: part[0], UID: uid, Home: part[5], Shell: part[6]}, nil
 }
 
 // Members lists who is in a group by the group's own line, which leaves out

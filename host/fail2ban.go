@@ -124,6 +124,13 @@ func verifyFail2ban(p *policy.Policy, f *Facts) check.Finding {
 	if err != nil {
 		return check.Unseen("%v", err)
 	}
+	unit, err := f.Unit("fail2ban.service")
+	switch {
+	case err != nil:
+		return check.Unseen("%v", err)
+	case unit.Enabled == "disabled" || unit.Enabled == "masked":
+		return check.Failed("fail2ban.service is "+unit.Enabled+", and would not start with the machine", want, fix)
+	}
 	banned := 0
 	wanted := []string{"sshd"}
 	// Whoever comes again is a promise of our own, not of everybody who has fail2ban.
@@ -148,6 +155,9 @@ func verifyFail2ban(p *policy.Policy, f *Facts) check.Finding {
 		case slices.ContainsFunc(p.Host.Allow, func(a netip.Prefix) bool { return !holds(j.Ignored, a) }):
 			return check.Failed("the jail "+name+" would ban addresses of host.allow", want, fix)
 		}
+		if spared := slices.IndexFunc(j.Ignored, func(a netip.Prefix) bool { return tooMany(a) || ours.Exists && !named(p, a) }); spared >= 0 {
+			return check.Failed(fmt.Sprintf("the jail %s bans nobody of %s, which host.allow does not name", name, j.Ignored[spared]), want, "fail2ban-client get "+name+" ignoreip; then correct ignoreip in /etc/fail2ban/jail.d and jail.local")
+		}
 		if found := judgeSource(name, j, f); found.Verdict != check.Pass {
 			return found
 		}
@@ -162,6 +172,15 @@ func verifyFail2ban(p *policy.Policy, f *Facts) check.Finding {
 // holds reports whether one of the prefixes holds all of p.
 func holds(list []netip.Prefix, p netip.Prefix) bool {
 	return slices.ContainsFunc(list, func(l netip.Prefix) bool { return l.Bits() <= p.Bits() && l.Contains(p.Addr()) })
+}
+
+// tooMany reports a prefix that is no network of an owner's: shorter than any that
+// is given to one.
+func tooMany(a netip.Prefix) bool { return a.Bits() < 8 || a.Addr().Is6() && a.Bits() < 16 }
+
+// named reports an address that may be spared: the machine itself, or the policy's.
+func named(p *policy.Policy, a netip.Prefix) bool {
+	return a.Addr().IsLoopback() || holds(p.Host.Allow, a)
 }
 
 // judgeSource tells a jail that is active and can ban nobody, because what it

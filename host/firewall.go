@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -66,6 +67,11 @@ func planFirewall(p *policy.Policy, f *Facts) ([]Change, error) {
 	} else if other.Running() {
 		return nil, errors.New("firewalld runs, and two firewalls undo each other's work: systemctl disable --now firewalld, or waive host/firewall")
 	}
+	if who, err := flushes(f); err != nil {
+		return nil, err
+	} else if who != "" {
+		return nil, errors.New(who + ": systemctl disable nftables, or waive host/firewall")
+	}
 	want, err := openings(p, f)
 	if err != nil {
 		return nil, err
@@ -100,12 +106,21 @@ func planFirewall(p *policy.Policy, f *Facts) ([]Change, error) {
 			changes = append(changes, ufw("firewall: close what the policy does not name: "+rule, false, append([]string{"--force", "delete"}, strings.Fields(rule)...)...))
 		}
 	}
-	if !state.Active {
+	stays, err := staysOn(f)
+	if err != nil {
+		return nil, err
+	}
+	if !state.Active || !stays {
 		on := ufw("turn the firewall on", false, "--force", "enable")
 		on.Command.Undo = []string{"ufw", "--force", "disable"}
 		changes = append(changes, on)
 	} else if len(more) > 0 {
 		changes = append(changes, ufw("firewall: read its settings again", false, "reload"))
+	}
+	if unit, err := f.Unit("ufw.service"); err != nil {
+		return nil, err
+	} else if unit.Enabled == "disabled" { // its package enables it
+		changes = append(changes, Change{Title: "turn the firewall on whenever the machine starts", Unit: &Unit{Name: "ufw.service", Do: Enable}})
 	}
 	return changes, nil
 }
@@ -190,8 +205,56 @@ func verifyFirewall(p *policy.Policy, f *Facts) check.Finding {
 			return f
 		}
 	}
-	return check.Passed("INPUT drops, and lets in: %s", strings.Join(rules, ", "))
+	// What the kernel has is gone with the next start of the machine.
+	stays, err := staysOn(f)
+	if err != nil {
+		return check.Unseen("%v", err)
+	}
+	if !stays {
+		return check.Failed("it is on, and would not be after the next start of the machine", want, "systemctl enable ufw; ufw enable")
+	}
+	who, err := flushes(f)
+	switch {
+	case err != nil:
+		return check.Unseen("%v", err)
+	case who != "":
+		return check.Failed(who, want, "systemctl disable nftables")
+	}
+	return check.Passed("INPUT drops, after the next start of the machine, too, and lets in: %s", strings.Join(rules, ", "))
 }
+
+// staysOn reports a firewall that is on again after a start of the machine, as
+// far as ufw is installed.
+func staysOn(f *Facts) (bool, error) {
+	there, err := f.Installed("ufw")
+	if err != nil || !there {
+		return true, err
+	}
+	conf, err := f.File("/etc/ufw/ufw.conf")
+	if err != nil {
+		return false, err
+	}
+	unit, err := f.Unit("ufw.service")
+	return enabledLine.MatchString(conf.Content) && unit.Enabled != "disabled" && unit.Enabled != "masked", err
+}
+
+var enabledLine = regexp.MustCompile(`(?mi)^\s*ENABLED=["']?yes\b`)
+
+// flushes says whether nftables.service would take away the rules of ufw, and ours,
+// when the machine starts: both begin at the same time.
+func flushes(f *Facts) (who string, err error) {
+	unit, err := f.Unit("nftables.service")
+	if err != nil || unit.Enabled != "enabled" {
+		return "", err
+	}
+	file, err := f.File("/etc/nftables.conf")
+	if err == nil && flushLine.MatchString(file.Content) {
+		who = "nftables.service is enabled, and its /etc/nftables.conf flushes the rules of all others when the machine starts"
+	}
+	return who, err
+}
+
+var flushLine = regexp.MustCompile(`(?m)^\s*flush ruleset`)
 
 // judgeOpen compares what ufw's own chain lets everybody reach with the rules.
 func judgeOpen(name, chain string, lines, rules []string, listeners []Listener) check.Finding {

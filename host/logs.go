@@ -58,8 +58,37 @@ func planLogs(_ *policy.Policy, f *Facts) ([]Change, error) {
 // starts (sd-messages(3), SD_MESSAGE_JOURNAL_USAGE).
 const journalUsage = "MESSAGE_ID=ec387f577b844b8fa948f33cad9a75e6"
 
+// keptSince reports whether the last entry of the journal is no older than the
+// journald that runs, which begins with words of its own.
+func keptSince(last map[string]any, f *Facts) (bool, error) {
+	p, err := f.UnitProperties("systemd-journald.service", "ExecMainStartTimestampMonotonic")
+	if err != nil {
+		return false, err
+	}
+	began, err := strconv.ParseInt(p["ExecMainStartTimestampMonotonic"], 10, 64)
+	if err != nil {
+		return false, fmt.Errorf("systemd does not say when journald began: %w", err)
+	}
+	text, _ := last["__MONOTONIC_TIMESTAMP"].(string)
+	written, err := strconv.ParseInt(text, 10, 64)
+	if last != nil && err != nil {
+		return false, fmt.Errorf("the journal's last entry has no time: %w", err)
+	}
+	return last != nil && written >= began, nil
+}
+
 func verifyLogs(_ *policy.Policy, f *Facts) check.Finding {
 	const want, fix = "a journal on the disk of at most 1 GB, and logrotate every day", "ringwall host apply"
+	// A journal that was stopped still has what it said before.
+	last, err := f.Journal()
+	if err != nil {
+		return check.Unseen("the journal: %v", err)
+	}
+	if kept, err := keptSince(last, f); err != nil {
+		return check.Unseen("%v", err)
+	} else if !kept {
+		return check.Failed("nothing is in the journal since journald was started: it keeps none", want, fix+"; then: systemd-analyze cat-config systemd/journald.conf")
+	}
 	// The last word counts: of a journal that moved into memory the earlier one is
 	// there, too.
 	said, err := f.Journal(journalUsage, "JOURNAL_NAME=System Journal", "JOURNAL_NAME=Runtime Journal")

@@ -15,6 +15,9 @@ const (
 	askUnit      Query = "systemctl show"
 	askPackage   Query = "dpkg-query"
 	askPasswd    Query = "getent passwd"
+	askAccounts  Query = "getent passwd, of all"
+	askPasswords Query = "passwd -S, of all"
+	askHeld      Query = "apt-mark showhold"
 	askGroup     Query = "getent group"
 	askGroups    Query = "id -nG"
 	askPassword  Query = "passwd -S"
@@ -52,6 +55,9 @@ var queries = map[Query][]string{
 	askUnit:      {"systemctl", "show", "--no-pager"},
 	askPackage:   {"dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}\n", "--"},
 	askPasswd:    {"getent", "passwd", "--"},
+	askAccounts:  {"getent", "passwd"},
+	askPasswords: {"passwd", "-S", "-a"},
+	askHeld:      {"apt-mark", "showhold"},
 	askGroup:     {"getent", "group", "--"},
 	askGroups:    {"id", "-nG", "--"},
 	askPassword:  {"passwd", "-S", "--"},

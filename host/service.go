@@ -261,12 +261,14 @@ func verifyService(p *policy.Policy, f *Facts) check.Finding {
 	case why != "":
 		return check.Moot("Ringwall is no service here: %s", why)
 	}
-	has, err := f.UnitProperties(serviceName, "ActiveState", "MainPID", "DynamicUser", "User", "NoNewPrivileges")
+	has, err := f.UnitProperties(serviceName, "ActiveState", "UnitFileState", "MainPID", "DynamicUser", "User", "NoNewPrivileges")
 	switch {
 	case err != nil:
 		return check.Unseen("%v", err)
 	case has["ActiveState"] != "active":
 		return check.Failed(serviceName+" is "+has["ActiveState"], want, fix)
+	case has["UnitFileState"] == "disabled":
+		return check.Failed(serviceName+" would not start with the machine", want, fix)
 	case has["DynamicUser"] != "yes" && (has["User"] == "" || has["User"] == "root"):
 		return check.Failed("it runs as root", want, fix)
 	}

@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -112,6 +113,11 @@ func verifyUpdates(p *policy.Policy, f *Facts) check.Finding {
 	if !slices.ContainsFunc(slices.Concat(origins, allowed), func(o string) bool { return strings.Contains(o, "-security") }) {
 		return check.Failed("no security archive is among the origins of unattended-upgrades", want, fix)
 	}
+	if wrong, fix, err := keptFromUpdates(f); err != nil {
+		return check.Unseen("%v", err)
+	} else if wrong != "" {
+		return check.Failed(wrong, want, fix)
+	}
 	archives, err := f.AptArchives()
 	if err != nil {
 		return check.Unseen("%v", err)
@@ -147,4 +153,46 @@ func verifyUpdates(p *policy.Policy, f *Facts) check.Finding {
 		return check.Failed(fmt.Sprintf("after an update that needs it, a restart by itself is %v", on), fmt.Sprintf("host.updates.reboot is %q", at), fix)
 	}
 	return check.Passed("both timers run, and the security archive is known and allowed")
+}
+
+// attacked are packages without whose updates the others are of little use.
+var attacked = []string{"openssh-server", "openssl", "libssl3", "libssl3t64", "libc6", "sudo", "systemd", "nginx", "linux-image-amd64", "linux-image-generic"}
+
+// keptFromUpdates says which settings keep security updates away, or have apt take
+// what nobody signed.
+func keptFromUpdates(f *Facts) (wrong, fix string, err error) {
+	for _, key := range []string{"APT::Get::AllowUnauthenticated", "Acquire::AllowInsecureRepositories", "Acquire::AllowDowngradeToInsecureRepositories", "Acquire::AllowWeakRepositories"} {
+		values, err := f.AptSettings(key)
+		if err != nil {
+			return "", "", err
+		}
+		// As apt reads a switch.
+		if len(values) > 0 && !slices.Contains([]string{"0", "no", "false", "without", "off", "disable"}, strings.ToLower(values[len(values)-1])) {
+			return "apt-config dump: " + key + " has apt take packages that nobody signed", "grep -rn " + key + " /etc/apt, and remove it", nil
+		}
+	}
+	never, err := f.AptSettings("Unattended-Upgrade::Package-Blacklist")
+	if err != nil {
+		return "", "", err
+	}
+	for _, pattern := range never {
+		re, err := regexp.Compile("^(?:" + pattern + ")") // as Python's match has it
+		if err != nil {
+			return "", "", fmt.Errorf("Unattended-Upgrade::Package-Blacklist: %w", err)
+		}
+		if i := slices.IndexFunc(attacked, re.MatchString); i >= 0 {
+			return fmt.Sprintf("Unattended-Upgrade::Package-Blacklist has %q: %s is never updated", pattern, attacked[i]), "grep -rn Package-Blacklist /etc/apt/apt.conf.d, and remove it", nil
+		}
+	}
+	held, err := f.ask(askHeld)
+	if err != nil {
+		return "", "", err
+	}
+	for _, name := range strings.Fields(held) {
+		name, _, _ = strings.Cut(name, ":")
+		if slices.Contains(attacked, name) || strings.HasPrefix(name, "linux-image-") {
+			return name + " is held back, and never updated", "apt-mark unhold " + name, nil
+		}
+	}
+	return "", "", nil
 }

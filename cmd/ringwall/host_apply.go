@@ -6,11 +6,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ringwall/ringwall/host"
 	"github.com/ringwall/ringwall/internal/hostexec"
 	"github.com/ringwall/ringwall/policy"
 )
@@ -120,7 +122,11 @@ func hostConfirmCommand(f *hostFlags) *cobra.Command {
 change, which shows that you still get in. A session over a connection that was
 open before, as ControlMaster makes them, is refused; so is one in a terminal
 multiplexer, which hides where it came from. At the server's own console, say
---console.`,
+--console.
+
+It also keeps by what somebody comes in or becomes root: accounts, passwords, keys
+and rules of sudo. Whatever comes to them later makes host/accounts fail, until it
+is confirmed here, too.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := onServer(); err != nil {
@@ -135,11 +141,30 @@ multiplexer, which hides where it came from. At the server's own console, say
 				return err
 			}
 			defer m.Close()
-			a, err := m.Confirm(session)
-			if err != nil {
+			_, err = m.Confirm(session)
+			nothing := errors.Is(err, hostexec.ErrNothing)
+			if err != nil && !nothing {
 				return &failure{err, 1, "from your own machine, anew: ssh -o ControlPath=none USER@SERVER sudo ringwall host confirm"}
 			}
-			return f.said(cmd.OutOrStdout(), map[string]any{"phase": a.Phase}, "confirmed: the changes last; ringwall host rollback undoes them\n")
+			words := "confirmed: the changes last; ringwall host rollback undoes them\n"
+			ways, werr := host.WaysIn(host.NewFacts(host.Live{}))
+			var more []string
+			if werr == nil {
+				more, werr = m.KeepWaysIn(ways)
+			}
+			switch {
+			case werr != nil:
+				fmt.Fprintf(cmd.ErrOrStderr(), "who comes in could not be kept, and host/accounts does not see who comes to them: %v\n", werr)
+			case nothing && len(more) > 0:
+				words = ""
+			}
+			if nothing && len(more) == 0 {
+				return &failure{err, 1, "ringwall host status"}
+			}
+			if len(more) > 0 {
+				words += "known from now on:\n  " + strings.Join(more, "\n  ") + "\n"
+			}
+			return f.said(cmd.OutOrStdout(), map[string]any{"phase": hostexec.Confirmed, "new_ways_in": append([]string{}, more...)}, words)
 		},
 	}
 	cmd.Flags().BoolVar(&console, "console", false, "this is the server's own console, not SSH")

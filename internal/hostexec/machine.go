@@ -28,6 +28,9 @@ var (
 	// was cut short.
 	ErrPending = errors.New("the last change is not confirmed")
 
+	// ErrNothing is in the error when no change waits for its confirmation.
+	ErrNothing = errors.New("nothing to confirm")
+
 	// ErrDrift is in the error when a change would overwrite what somebody
 	// changed by hand.
 	ErrDrift = errors.New("changed by hand since")

@@ -17,6 +17,11 @@ func (m *Machine) Rollback(why string) (*Apply, error) {
 	if a == nil {
 		return nil, m.disarm()
 	}
+	if a.Phase == Confirmed {
+		if err := m.forgetWaysIn(); err != nil {
+			return nil, err
+		}
+	}
 	return a, m.undoAll(a, why)
 }
 
@@ -69,9 +74,9 @@ func (m *Machine) Confirm(session *Moment) (*Apply, error) {
 	case err != nil:
 		return nil, err
 	case a == nil:
-		return nil, errors.New("there is nothing to confirm")
+		return nil, fmt.Errorf("there is %w", ErrNothing)
 	case a.Phase == Confirmed:
-		return nil, errors.New("the last change is confirmed already")
+		return nil, fmt.Errorf("the last change is confirmed already, and there is %w", ErrNothing)
 	case a.Phase == Applying:
 		return nil, fmt.Errorf("%w, and was cut short: it cannot be confirmed", ErrPending)
 	}

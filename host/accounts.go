@@ -1,0 +1,231 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/policy"
+)
+
+var accounts = Control{
+	Meta: check.Meta{
+		ID:    "host/accounts",
+		Title: "Nobody comes in or becomes root but who did when it was confirmed",
+		Why:   "who broke in once leaves a second root, a line in sudoers or a key of his own, and comes back by the front door",
+		Ref:   "CIS Debian 12, 7.2; sudoers(5); sshd(8), AUTHORIZED_KEYS; MITRE ATT&CK T1098.004, T1136.001; blueprint H1, H2, T9, checklist 8",
+	},
+	Plan:   planAccounts,
+	Verify: verifyAccounts,
+}
+
+// WaysInFile is where the ways in are kept that the owner confirmed, a line each.
+const WaysInFile = "/var/lib/ringwall/host/ways-in"
+
+// planAccounts never takes away an account, a key or a rule: whose it is the
+// owner knows. It tells of what no server should have.
+func planAccounts(_ *policy.Policy, f *Facts) ([]Change, error) {
+	wrong, _, err := strangeAccounts(f)
+	if err == nil && wrong != "" {
+		err = Hint(wrong)
+	}
+	return nil, err
+}
+
+// strangeAccounts says what is wrong with the accounts of any server, "" when
+// nothing is, and what to type.
+func strangeAccounts(f *Facts) (wrong, fix string, err error) {
+	all, err := f.Accounts()
+	if err != nil {
+		return "", "", err
+	}
+	for _, a := range all {
+		if a.UID == 0 && a.Name != "root" {
+			return a.Name + " has the uid 0, and is root by another name", "who made it? userdel -f " + a.Name, nil
+		}
+	}
+	open, err := f.WithoutPassword()
+	if err != nil {
+		return "", "", err
+	}
+	if len(open) > 0 {
+		return some(open) + ": no password is asked for", "usermod -L " + open[0], nil
+	}
+	sudo, err := f.Installed("sudo")
+	if err != nil || !sudo {
+		return "", "", err
+	}
+	for _, a := range all {
+		if !a.service() {
+			continue
+		}
+		said, err := f.ask(askSudo, a.Name)
+		if err != nil {
+			return "", "", err
+		}
+		if may, _ := sudoAll(said); may {
+			return a.Name + " is the account of a service, and may do everything as root", "sudo -l -U " + a.Name + "; then take it out of /etc/sudoers, /etc/sudoers.d or the group sudo", nil
+		}
+	}
+	return "", "", nil
+}
+
+// WaysIn lists by what somebody comes in, or becomes root, on this server as it is:
+// a line each, in order, without what anybody may write into it.
+func WaysIn(f *Facts) ([]string, error) {
+	all, err := f.Accounts()
+	if err != nil {
+		return nil, err
+	}
+	sudo, err := f.Installed("sudo")
+	if err != nil {
+		return nil, err
+	}
+	var ways []string
+	for _, a := range all {
+		if a.UID == 0 {
+			ways = append(ways, "root: "+a.Name)
+		} else if sudo {
+			said, err := f.ask(askSudo, a.Name)
+			if err != nil {
+				return nil, err
+			}
+			if may, _ := sudoAll(said); may {
+				ways = append(ways, "sudo: "+a.Name)
+			}
+		}
+		if a.noShell() {
+			continue
+		}
+		locked, err := f.PasswordLocked(a.Name)
+		if err != nil {
+			return nil, err
+		}
+		if !locked {
+			ways = append(ways, "password: "+a.Name)
+		}
+		more, err := waysOf(a, f)
+		if err != nil {
+			return nil, err
+		}
+		ways = append(ways, more...)
+	}
+	slices.Sort(ways)
+	return slices.Compact(ways), nil
+}
+
+// waysOf are the keys that let an account in, wherever sshd looks for them.
+func waysOf(a Account, f *Facts) (ways []string, err error) {
+	s, err := f.SSHD(a.Name, "192.0.2.1")
+	if err != nil {
+		return nil, err
+	}
+	for _, keyword := range []string{"trustedusercakeys", "authorizedkeyscommand", "authorizedprincipalscommand", "authorizedprincipalsfile"} {
+		if v := s.Get(keyword); v != "" && v != "none" {
+			ways = append(ways, "sshd: "+keyword+" "+v)
+		}
+	}
+	for _, name := range strings.Fields(strings.Join(s["authorizedkeysfile"], " ")) {
+		if name == "none" {
+			continue
+		}
+		name = strings.NewReplacer("%%", "%", "%h", a.Home, "%u", a.Name, "%U", fmt.Sprint(a.UID)).Replace(name)
+		if !strings.HasPrefix(name, "/") {
+			name = a.Home + "/" + name
+		}
+		file, err := f.File(name)
+		if err != nil {
+			return nil, err
+		}
+		rest := []byte(file.Content)
+		for len(rest) > 0 {
+			var key ssh.PublicKey
+			var options []string
+			if key, _, options, rest, err = ssh.ParseAuthorizedKey(rest); err != nil {
+				break // nothing more that is a key
+			}
+			way := "key: " + a.Name + " " + ssh.FingerprintSHA256(key)
+			if slices.Contains(options, "cert-authority") {
+				way = "key: " + a.Name + " certificates of " + ssh.FingerprintSHA256(key)
+			}
+			ways = append(ways, way)
+		}
+	}
+	return ways, nil
+}
+
+func verifyAccounts(_ *policy.Policy, f *Facts) check.Finding {
+	const want = "one root, no account without a password or a lock, no service that is root by sudo"
+	wrong, fix, err := strangeAccounts(f)
+	switch {
+	case err != nil:
+		return check.Unseen("%v", err)
+	case wrong != "":
+		return check.Failed(wrong, want, fix)
+	}
+	ways, err := WaysIn(f)
+	if err != nil {
+		return check.Unseen("%v", err)
+	}
+	kept, err := f.File(WaysInFile)
+	switch {
+	case err != nil:
+		return check.Unseen("%v", err)
+	case !kept.Exists:
+		return check.Moot("one root, and %d ways in and to root, of which nobody has said yet that they are right: ringwall host confirm", len(ways))
+	}
+	if more := NewWays(kept.Content, ways); len(more) > 0 {
+		return check.Failed("since it was confirmed: "+some(more), "the ways in that were confirmed", "when it is yours: ringwall host confirm; otherwise take it away, and look for who left it")
+	}
+	return check.Passed("%d ways in, and to root, and each was confirmed", len(ways))
+}
+
+// NewWays are those that are not among what was kept.
+func NewWays(kept string, ways []string) []string {
+	old := strings.Split(kept, "\n")
+	return slices.DeleteFunc(slices.Clone(ways), func(w string) bool { return slices.Contains(old, w) })
+}
+
+// Accounts are all users of the system, without their groups.
+func (f *Facts) Accounts() ([]Account, error) {
+	said, err := f.ask(askAccounts)
+	if err != nil {
+		return nil, err
+	}
+	var all []Account
+	for line := range strings.Lines(said) {
+		a, err := account(line)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, *a)
+	}
+	if len(all) == 0 {
+		return nil, errors.New("getent passwd names nobody")
+	}
+	return all, nil
+}
+
+// service reports an account that is no person's, login.defs(5), UID_MIN.
+func (a Account) service() bool { return a.UID < 1000 && a.UID != 0 || a.noShell() }
+
+// noShell reports an account that nobody gets a shell of.
+func (a Account) noShell() bool {
+	return slices.Contains([]string{"nologin", "false", "sync"}, path.Base(a.Shell))
+}
+
+// WithoutPassword are the accounts that let in whoever gives no password at all.
+func (f *Facts) WithoutPassword() (names []string, err error) {
+	said, err := f.ask(askPasswords)
+	for line := range strings.Lines(said) {
+		if field := strings.Fields(line); len(field) > 1 && field[1] == "NP" {
+			names = append(names, field[0])
+		}
+	}
+	return names, err
+}
