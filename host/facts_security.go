@@ -45,6 +45,9 @@ func (f *Facts) Jail(name string) (Jail, error) {
 		p, err := netip.ParsePrefix(line)
 		if a, aerr := netip.ParseAddr(line); aerr == nil {
 			p, err = netip.PrefixFrom(a, a.BitLen()), nil
+			if a.IsUnspecified() { // it writes 0.0.0.0/0 without the 0
+				p = netip.PrefixFrom(a, 0)
+			}
 		}
 		if err == nil { // names are ignored, too, and are none of ours
 			j.Ignored = append(j.Ignored, p)

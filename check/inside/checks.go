@@ -16,6 +16,8 @@ var checks = []Check{
 	listeners,
 	confinement,
 	keyFiles,
+	rootFiles,
+	privileged,
 	tracked,
 	environment,
 	history,

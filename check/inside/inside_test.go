@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,7 +19,7 @@ import (
 
 // A machine in a folder, as a test wants it.
 type fake struct {
-	files    map[string]string // name: content, or "-> " and where it links to; a name that ends in ! is readable by all
+	files    map[string]string // name: content, or "-> " and where it links to; a name that ends in ! is readable by all, in + written by all, in # run as its owner by all
 	commands map[string]string // command line: output; "fails" fails
 	uid      int
 	acme     bool
@@ -31,6 +32,10 @@ func (f fake) machine(t *testing.T) *inside.Machine {
 		mode := os.FileMode(0o600)
 		if open, ok := strings.CutSuffix(name, "!"); ok {
 			name, mode = open, 0o644
+		} else if open, ok := strings.CutSuffix(name, "+"); ok {
+			name, mode = open, 0o666
+		} else if run, ok := strings.CutSuffix(name, "#"); ok {
+			name, mode = run, os.ModeSetuid|0o755
 		}
 		file := filepath.Join(root, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
@@ -42,7 +47,10 @@ func (f fake) machine(t *testing.T) *inside.Machine {
 			}
 			continue
 		}
-		if err := os.WriteFile(file, []byte(content), mode); err != nil {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(file, mode); err != nil { // whatever the umask is
 			t.Fatal(err)
 		}
 	}
@@ -78,6 +86,14 @@ var (
 	key    = "-----BEGIN " + "PRIVATE KEY-----\nMIIE\n"
 )
 
+// system is what root believes, on every server; with more.
+func system(more map[string]string) map[string]string {
+	files := map[string]string{"etc/passwd!": "root:x:0:0::/root:/bin/bash\n", "etc/group!": "root:x:0:\n", "etc/shadow": "", "etc/crontab!": "", "etc/cron.d/backup!": "", "etc/sudoers": "",
+		"etc/systemd/system/api.service!": "[Service]\n", "usr/bin/su#": "", "usr/local/bin/deploy!": "", "etc/systemd/system/off.service": "-> /dev/null"}
+	maps.Copy(files, more)
+	return files
+}
+
 func TestEveryCheck(t *testing.T) {
 	active := map[string]string{"systemctl is-active": "active\n"}
 	sees := map[string]string{"ufw": ufwOn}
@@ -110,6 +126,21 @@ func TestEveryCheck(t *testing.T) {
 		"inside/key-files": {
 			check.Pass: {"closed": {files: map[string]string{"srv/api/.env": "JWT_SECRET=correcthorsebattery\n", "srv/api/.env.example!": "JWT_SECRET=changemechangeme\n", "srv/api/tls/a.pem!": "-----BEGIN CERTIFICATE-----\n"}}},
 			check.Fail: {"env": {files: map[string]string{"srv/api/.env!": "export JWT_SECRET='correcthorsebattery'\n"}}, "key": {files: map[string]string{"opt/api/server.key!": key}}},
+		},
+		"inside/root-files": {
+			check.Pass: {"root's": {files: system(nil)}},
+			check.Fail: {"a job": {files: system(map[string]string{"etc/cron.d/x+": "* * * * * root id\n"})}, "a program": {files: system(map[string]string{"usr/local/bin/x+": ""})},
+				"what a link names": {files: system(map[string]string{"srv/tool+": "", "usr/local/bin/tool": "-> ../../../srv/tool"})}, "the policy": {files: system(map[string]string{"etc/ringwall/ringwall.yaml+": "site: x\n"})},
+				"hashes of passwords": {files: system(map[string]string{"etc/gshadow!": ""})}},
+			check.Unknown: {"nothing": {}, "not root": {uid: 1000, files: system(nil)}},
+		},
+		"inside/privileged": {
+			check.Pass: {"as packages brought them": {files: system(nil), commands: map[string]string{"dpkg-query -S -- /usr/bin/su /bin/su": "util-linux: /bin/su\n"}},
+				"another system's": {files: system(map[string]string{"var/lib/docker/overlay2/1/diff/bin/su#": ""}), commands: map[string]string{"dpkg-query -S -- /usr/bin/su /bin/su": "util-linux: /bin/su\n"}}},
+			check.Fail: {"a copy of a shell": {files: system(map[string]string{"var/tmp/.x#": ""}), commands: map[string]string{"dpkg-query -S": "util-linux: /bin/su\n"}},
+				"a package's own shell": {files: system(map[string]string{"usr/bin/bash#": ""}), commands: map[string]string{"dpkg-query -S": "util-linux: /bin/su\nbash: /bin/bash\n"}},
+				"a library in all":      {files: system(map[string]string{"etc/ld.so.preload!": "/usr/lib/libx.so\n"}), commands: map[string]string{"dpkg-query -S": "util-linux: /bin/su\n"}}},
+			check.Unknown: {"not root": {uid: 1000, files: system(nil)}, "no dpkg": {files: system(nil)}, "it fails": {files: system(nil), commands: map[string]string{"dpkg-query": "fails"}}},
 		},
 		"inside/tracked": {
 			check.Pass:    {"none": {files: map[string]string{"srv/api/.git/index": index("README.md", "server.js"), "srv/api/.env": "JWT_SECRET=correcthorsebattery"}}},
@@ -182,7 +213,7 @@ func TestEveryCheck(t *testing.T) {
 	over, end := context.WithCancel(t.Context())
 	end()
 	for _, c := range inside.Checks(fake{files: map[string]string{"srv/api/.env": "JWT_SECRET=correcthorsebattery\n"}}.machine(t)) {
-		if c.ID == "inside/key-files" || c.ID == "inside/tracked" {
+		if c.ID == "inside/key-files" || c.ID == "inside/tracked" || c.ID == "inside/root-files" {
 			if f := c.Verify(over); f.Verdict != check.Unknown || f.Moot {
 				t.Errorf("%s: %+v", c.ID, f)
 			}

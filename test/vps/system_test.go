@@ -39,6 +39,7 @@ func TestSystem(t *testing.T) {
 			serves(t, s)
 			j.compare(after)
 			reachesNobody(t, s, api)
+			opensAgain(t, s)
 			sabotage(t, s, api)
 			o.MustSSH("deploy", "sudo env "+ringwall+"rollback 2>&1")
 			if after := s.Run("sysctl", "-n", "net.ipv4.conf.all.accept_redirects", "net.ipv4.conf.all.send_redirects"); after != before {

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package inside
+
+func capable(string) bool { return false }
+
+func raisesNobody(string) bool { return false }

@@ -1,0 +1,149 @@
+package inside
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/ringwall/ringwall/check"
+)
+
+// believed is what root runs, or takes for true: programs on its path, jobs, units,
+// accounts, rules, and the folders that hold them.
+var believed = []string{
+	"/", "/etc", "/usr", "/usr/local", "/root", "/opt",
+	"/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/sudoers", "/etc/sudoers.d", "/etc/sudoers.d/*",
+	"/etc/crontab", "/etc/cron.*", "/etc/cron.*/*",
+	"/etc/systemd/system", "/etc/systemd/system/*", "/etc/systemd/system/*/*", "/usr/lib/systemd/system", "/usr/lib/systemd/system/*", "/etc/init.d", "/etc/init.d/*", "/etc/rc.local",
+	"/etc/profile", "/etc/profile.d", "/etc/profile.d/*", "/etc/bash.bashrc", "/etc/environment",
+	"/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/ld.so.conf.d/*", "/etc/ld.so.preload",
+	"/etc/pam.d", "/etc/pam.d/*", "/etc/security", "/etc/security/*", "/etc/ssh", "/etc/ssh/*", "/etc/ssh/sshd_config.d/*",
+	"/etc/apt", "/etc/apt/*", "/etc/apt/*/*", "/etc/modprobe.d", "/etc/modprobe.d/*", "/etc/sysctl.d", "/etc/sysctl.d/*", "/etc/ufw", "/etc/ufw/*", "/etc/fail2ban", "/etc/fail2ban/*", "/etc/fail2ban/*/*",
+	"/etc/nginx", "/etc/nginx/*", "/etc/nginx/*/*", "/etc/ringwall", "/etc/ringwall/*", "/etc/ringwall/*/*",
+	"/root/.ssh", "/root/.ssh/*", "/root/.bashrc", "/root/.profile",
+	"/usr/bin", "/usr/bin/*", "/usr/sbin", "/usr/sbin/*", "/usr/local/bin", "/usr/local/bin/*", "/usr/local/sbin", "/usr/local/sbin/*", "/usr/local/lib",
+}
+
+// closed are those that others may not even read.
+var closed = []string{"/etc/shadow", "/etc/gshadow", "/etc/sudoers"}
+
+// rootFiles finds what somebody else could write and root would then run.
+var rootFiles = Check{
+	Meta: check.Meta{
+		ID:    "inside/root-files",
+		Title: "What root runs and believes only root can write",
+		Why:   "A program in root's path, a job or an account file that another can write makes every foothold the whole server.",
+		Ref:   "CIS Debian 12, 7.1; CIS Controls v8 3.3; CWE-732; blueprint H1, T9",
+		Layer: "host",
+	},
+	Verify: func(ctx context.Context, m *Machine) check.Finding {
+		top, err := os.Stat(m.path("/"))
+		if err != nil {
+			return check.Unseen("%v", err)
+		}
+		root := uidOf(top)
+		var open []string
+		n := 0
+		for _, pattern := range believed {
+			for _, name := range m.glob(pattern) {
+				if ctx.Err() != nil {
+					return check.Unseen("%d files are root's alone, and then: %v", n, ctx.Err())
+				}
+				// What a link names is what is run; /dev/null is a unit that is off.
+				fi, err := os.Stat(m.path(name))
+				if err != nil || !fi.IsDir() && !fi.Mode().IsRegular() {
+					continue
+				}
+				n++
+				if who := m.writers(fi, root); who != "" {
+					open = append(open, fmt.Sprintf("%s (%04o, %s)", name, fi.Mode().Perm(), who))
+				} else if slices.Contains(closed, name) && fi.Mode().Perm()&0o004 != 0 {
+					open = append(open, fmt.Sprintf("%s (%04o, everybody reads it)", name, fi.Mode().Perm()))
+				}
+			}
+		}
+		m.note(check.Exchange{Sent: "[owner and mode of what root runs: " + strings.Join(believed[:6], " ") + " ...]", Received: fmt.Sprintf("[%d files and folders]", n)})
+		switch {
+		case len(open) > 0:
+			return check.Failed(some(open), "root's, and written by nobody else", "chown root:root each of them, and chmod go-w; where that was open for long, look what stands in it")
+		case n < 10:
+			return check.Unseen("only %d files of root's were found", n)
+		case m.UID != 0:
+			return check.Unseen("%d files are root's alone, and some cannot be seen: %v", n, errNotRoot)
+		}
+		return check.Passed("%d files and folders that root runs or believes, each root's alone to write", n)
+	},
+}
+
+// writers says who beside root may write a file, "" for nobody.
+func (m *Machine) writers(fi fs.FileInfo, root uint32) string {
+	switch uid := uidOf(fi); {
+	case uid != root:
+		return fmt.Sprintf("the user %s owns it", m.named("/etc/passwd", uid))
+	case fi.Mode().Perm()&0o002 != 0 && fi.Mode()&fs.ModeSticky == 0:
+		return "everybody writes it"
+	case fi.Mode().Perm()&0o020 != 0:
+		if gid := gidOf(fi); gid != 0 && m.hasMembers(gid) {
+			return fmt.Sprintf("the group %s writes it", m.named("/etc/group", gid))
+		}
+	}
+	return ""
+}
+
+// named is the name of a number in passwd(5) or group(5), or the number.
+func (m *Machine) named(file string, id uint32) string {
+	b, _ := m.head(file, 1<<20) // without it the number is all that is known
+	for _, line := range lines(b) {
+		if part := strings.Split(string(line), ":"); len(part) > 2 && part[2] == strconv.Itoa(int(id)) {
+			return part[0]
+		}
+	}
+	return strconv.Itoa(int(id))
+}
+
+// hasMembers reports a group that somebody is in.
+func (m *Machine) hasMembers(gid uint32) bool {
+	id := strconv.Itoa(int(gid))
+	groups, gerr := m.head("/etc/group", 1<<20)
+	users, uerr := m.head("/etc/passwd", 1<<20)
+	if gerr != nil || uerr != nil {
+		return true
+	}
+	for _, line := range lines(groups) {
+		if part := strings.Split(strings.TrimSpace(string(line)), ":"); len(part) > 3 && part[2] == id && part[3] != "" {
+			return true
+		}
+	}
+	for _, line := range lines(users) {
+		if part := strings.Split(string(line), ":"); len(part) > 3 && part[3] == id {
+			return true
+		}
+	}
+	return false
+}
+
+func uidOf(fi fs.FileInfo) uint32 {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		return st.Uid
+	}
+	return ^uint32(0)
+}
+
+func gidOf(fi fs.FileInfo) uint32 {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		return st.Gid
+	}
+	return ^uint32(0)
+}
+
+func devOf(fi fs.FileInfo) uint64 {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		return uint64(st.Dev)
+	}
+	return 0
+}

@@ -1,0 +1,73 @@
+//go:build linux
+
+package vps_test
+
+import (
+	"testing"
+
+	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/test/vps"
+)
+
+// undone are the ways in which somebody opens again what an apply has closed, or
+// has it open with the next start of the machine, beside the files that it wrote.
+// Each is found by the check, and taken back by the last line.
+var undone = []struct{ control, line, back string }{
+	{"host/accounts", "useradd -o -u 0 -M toor", "userdel -f toor; true"},
+	{"host/accounts", "useradd -m open && passwd -d open", "userdel -r open; true"},
+	{"host/accounts", "echo 'www-data ALL=(ALL:ALL) NOPASSWD: ALL' >>/etc/sudoers", "sed -i /www-data/d /etc/sudoers"},
+	{"host/accounts", "useradd -m helper && echo 'helper ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/helper", "rm /etc/sudoers.d/helper; userdel -r helper; true"},
+	{"host/accounts", "ssh-keygen -q -t ed25519 -N '' -f /run/x && cat /run/x.pub >>/home/deploy/.ssh/authorized_keys", "sed -i '$d' /home/deploy/.ssh/authorized_keys; rm /run/x*"},
+	{"host/accounts", "ssh-keygen -q -t ed25519 -N '' -f /run/x && cat /run/x.pub >/home/deploy/.ssh/authorized_keys2", "rm /home/deploy/.ssh/authorized_keys2 /run/x*"},
+	{"host/accounts", "ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ca && echo 'TrustedUserCAKeys /etc/ssh/ca.pub' >/etc/ssh/sshd_config.d/zz.conf && systemctl reload ssh", "rm /etc/ssh/sshd_config.d/zz.conf /etc/ssh/ca*; systemctl reload ssh"},
+	{"host/firewall", "sed -i s/ENABLED=yes/ENABLED=no/ /etc/ufw/ufw.conf", "sed -i s/ENABLED=no/ENABLED=yes/ /etc/ufw/ufw.conf"},
+	{"host/firewall", "systemctl disable ufw", "systemctl enable ufw"},
+	{"host/firewall", "printf 'flush ruleset\n' >/etc/nftables.conf; systemctl enable nftables", "systemctl disable nftables; rm /etc/nftables.conf"},
+	{"host/fail2ban", "systemctl disable fail2ban", "systemctl enable fail2ban"},
+	{"host/fail2ban", "fail2ban-client set sshd addignoreip 0.0.0.0/0", "fail2ban-client set sshd delignoreip 0.0.0.0/0"},
+	{"host/fail2ban", "fail2ban-client set recidive addignoreip 198.51.100.0/24", "fail2ban-client set recidive delignoreip 198.51.100.0/24"},
+	{"host/updates", `echo 'Unattended-Upgrade::Package-Blacklist { "lib.*"; };' >/etc/apt/apt.conf.d/zz`, "rm /etc/apt/apt.conf.d/zz"},
+	{"host/updates", `echo 'APT::Get::AllowUnauthenticated "true";' >/etc/apt/apt.conf.d/zz`, "rm /etc/apt/apt.conf.d/zz"},
+	{"host/updates", "apt-mark hold openssh-server", "apt-mark unhold openssh-server"},
+	{"host/logs", "printf '[Journal]\nStorage=none\n' >/etc/systemd/journald.conf.d/zz.conf && systemctl restart systemd-journald", "rm /etc/systemd/journald.conf.d/zz.conf; systemctl restart systemd-journald"},
+	{"host/service", "systemctl disable ringwall.service", "systemctl enable ringwall.service"},
+	{"inside/root-files", "chmod 777 /etc/cron.d", "chmod 755 /etc/cron.d"},
+	{"inside/root-files", "chmod 666 " + policyFile, "chmod 640 " + policyFile},
+	{"inside/root-files", "chown deploy /usr/local/bin/ringwall", "chown root /usr/local/bin/ringwall"},
+	{"inside/root-files", "chmod o+r /etc/shadow", "chmod o-r /etc/shadow"},
+	{"inside/privileged", "cp /bin/dash /var/tmp/.x && chmod 4755 /var/tmp/.x", "rm /var/tmp/.x"},
+	{"inside/privileged", "chmod u+s /usr/bin/find", "chmod u-s /usr/bin/find"},
+	{"inside/privileged", "cp /lib/*-linux-gnu/libm.so.6 /usr/local/lib/libx.so && echo /usr/local/lib/libx.so >/etc/ld.so.preload", "rm /etc/ld.so.preload /usr/local/lib/libx.so"},
+}
+
+// opensAgain breaks a server that is right in every of these ways, one of each
+// control at a time, and looks; and once more when all is taken back.
+func opensAgain(t *testing.T, s *vps.Server) {
+	before := inside(t, s, policyFile)
+	for rest := undone; len(rest) > 0; {
+		round, later := map[string]int{}, rest[:0:0]
+		for i, u := range rest {
+			if _, ok := round[u.control]; ok {
+				later = append(later, u)
+				continue
+			}
+			round[u.control] = i
+			s.Run("sh", "-c", u.line)
+		}
+		r := inside(t, s, policyFile)
+		for control, i := range round {
+			if got := find(r, control); got.Verdict != check.Fail {
+				t.Errorf("after %q %s is %v: %s", rest[i].line, control, got.Verdict, got.Got)
+			} else {
+				t.Logf("%s: %s", control, got.Got)
+			}
+			s.Run("sh", "-c", rest[i].back)
+		}
+		rest = later
+	}
+	for _, res := range inside(t, s, policyFile).Results {
+		if was := find(before, res.ID); res.Verdict != was.Verdict {
+			t.Errorf("all taken back, %s is %v, and was %v: %s", res.ID, res.Verdict, was.Verdict, res.Got)
+		}
+	}
+}
