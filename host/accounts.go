@@ -177,7 +177,7 @@ func verifyAccounts(_ *policy.Policy, f *Facts) check.Finding {
 	case err != nil:
 		return check.Unseen("%v", err)
 	case !kept.Exists:
-		return check.Moot("one root, and %d ways in and to root, of which nobody has said yet that they are right: ringwall host confirm", len(ways))
+		return check.Moot("one root, and %d ways in and to root, of which nobody has confirmed that they are right: that is done with ringwall host apply, by its confirm", len(ways))
 	}
 	if more := NewWays(kept.Content, ways); len(more) > 0 {
 		return check.Failed("since it was confirmed: "+some(more), "the ways in that were confirmed", "when it is yours: ringwall host confirm; otherwise take it away, and look for who left it")

@@ -142,7 +142,9 @@ is confirmed here, too.`,
 			}
 			defer m.Close()
 			_, err = m.Confirm(session)
-			nothing := errors.Is(err, hostexec.ErrNothing)
+			// After an apply that is confirmed there may be new ways in, to confirm alone.
+			last, _ := m.Last()
+			nothing := errors.Is(err, hostexec.ErrNothing) && last != nil
 			if err != nil && !nothing {
 				return &failure{err, 1, "from your own machine, anew: ssh -o ControlPath=none USER@SERVER sudo ringwall host confirm"}
 			}
