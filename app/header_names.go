@@ -29,8 +29,10 @@ import (
 //   - Upgrade to another HTTP, such as h2c: the upstream would then take
 //     requests that nobody judges.
 //
-// Two Authorization, Content-Type or Origin headers are answered 400. What an
-// honest client never sends raises header.forged, once for a request.
+// Two Authorization, Content-Type or Origin headers are answered 400, and more
+// than 100 header lines 431: some programs read the first so many, and judge
+// without the rest. What an honest client never sends raises header.forged, once
+// for a request.
 var headerNames = Control{
 	Meta: check.Meta{
 		ID:     "app/header-names",
@@ -43,7 +45,7 @@ var headerNames = Control{
 	Wrap: func(*policy.Policy, Deps) (Middleware, error) {
 		return func(next Handler) Handler {
 			return func(x *Exchange) {
-				forged, doubled := cleanHeaders(x.R.Header, x.ID != "")
+				forged, doubled, lines := cleanHeaders(x.R.Header, x.ID != "")
 				if x.R.Trailer != nil {
 					for name := range x.R.Trailer {
 						if rule, _ := judgeHeader(name); rule != headerFree {
@@ -54,6 +56,11 @@ var headerNames = Control{
 				}
 				if forged != "" {
 					x.Event(audit.HeaderForged, audit.Failure, "app/header-names", 0, "dropped "+shorten(forged))
+				}
+				if lines > maxHeaderLines {
+					x.Deny(Denied{Control: "app/header-names", Kind: audit.ProtocolRefused, Status: http.StatusRequestHeaderFieldsTooLarge,
+						Detail: "The request has more than 100 header lines.", Err: errors.New("too many header lines")})
+					return
 				}
 				if doubled != "" {
 					x.Deny(Denied{Control: "app/header-names", Kind: audit.ProtocolRefused, Status: http.StatusBadRequest,
@@ -70,11 +77,15 @@ var headerNames = Control{
 	Verify: verifyHeaderNames,
 }
 
+// maxHeaderLines is Apache's default, and several times what browsers send.
+const maxHeaderLines = 100
+
 // cleanHeaders drops what a client may not write, in one pass. It returns the
-// name of one that was forged and of one that stands twice, "" for none. hasID
-// says that X-Request-Id is already ours.
-func cleanHeaders(h http.Header, hasID bool) (forged, doubled string) {
+// name of one that was forged and of one that stands twice, "" for none, and how
+// many lines came. hasID says that X-Request-Id is already ours.
+func cleanHeaders(h http.Header, hasID bool) (forged, doubled string, lines int) {
 	for name, values := range h {
+		lines += len(values)
 		switch name {
 		case "Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Content-Encoding", "Content-Length", "Cookie",
 			"If-None-Match", "Pragma", "Priority", "Referer", "Traceparent", "Tracestate", "User-Agent":
@@ -98,7 +109,9 @@ func cleanHeaders(h http.Header, hasID bool) (forged, doubled string) {
 			delete(h, name)
 			continue
 		case "X-Request-Id":
-			if !hasID {
+			if hasID {
+				lines -= len(values)
+			} else {
 				delete(h, name)
 			}
 			continue
@@ -112,7 +125,7 @@ func cleanHeaders(h http.Header, hasID bool) (forged, doubled string) {
 			forged = name
 		}
 	}
-	return forged, doubled
+	return forged, doubled, lines
 }
 
 // cleanConnection removes options that name judged headers from Connection.

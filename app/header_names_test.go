@@ -29,6 +29,18 @@ func headerNamesSent(t *testing.T, l *protocolLog, lines ...string) http.Header 
 	return h
 }
 
+// A handler in Go sees them all; what it passes on may go to one that does not.
+func TestTrapManyHeaderLines(t *testing.T) {
+	for lines, want := range map[int]int{98: 200, 99: 431, 1000: 431} {
+		var l protocolLog
+		s := protocolServer(t, &l)
+		got := protocolSend(t, s, "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-A: 1\r\n"+strings.Repeat("x-b:\r\n", lines)+"\r\n")
+		if !slices.Equal(got, []int{want}) || (len(l.seen) == 1) != (want == 200) {
+			t.Errorf("%d lines more: answered %v", lines, got)
+		}
+	}
+}
+
 // TRAPS: aliases with _ and . (CVE-2025-64484, CVE-2026-39858, CVE-2026-54763).
 func TestTrapHeaderAliases(t *testing.T) {
 	const forged = "header.forged app/header-names"

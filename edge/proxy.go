@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/ringwall/ringwall/audit"
+	"github.com/ringwall/ringwall/edge/internal/http1"
 	"github.com/ringwall/ringwall/policy"
 )
 
@@ -39,7 +40,7 @@ type Deps struct {
 
 // A Failure is why a request has no answer, or half of one, from the upstream.
 type Failure struct {
-	Status int    // 400, 408, 413, StatusClientGone, 502 or 504
+	Status int    // 400, 408, 413, 431, StatusClientGone, 502 or 504
 	Detail string // public
 	Err    error  // for the operator
 	Begun  bool   // the answer had begun: nothing more can be written
@@ -59,8 +60,8 @@ const StatusClientGone = 499
 // them: an API that reads its own tokens keeps working, and both are the
 // client's own towards this site. It does not get headers that only the edge
 // writes (see Origin), names with other characters than letters, digits and
-// hyphens, hop-by-hop headers, Expect (the edge answers it), and trailers. It
-// is asked for uncompressed answers: compression, and its ban on answers that
+// hyphens, hop-by-hop headers, Expect (the edge answers it), and trailers. Requests
+// of more than 100 header lines are answered 431. It is asked for uncompressed answers: compression, and its ban on answers that
 // carry secrets, is the ring's.
 //
 // It keeps connections to the upstreams; Close gives them up.
@@ -113,6 +114,11 @@ func (x *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if x.health.Path != "" {
 		x.watching.Do(func() { x.upstreams.watch(x.ctx, x.site, x.health) })
 	}
+	if lines(r.Header) > http1.MaxFields {
+		x.deps.Failed(w, r, Failure{Status: http.StatusRequestHeaderFieldsTooLarge, Detail: "The request has more than 100 header lines.",
+			Err: errors.New("more header lines than an upstream may read")})
+		return
+	}
 	if name := nominated(r.Header); name != "" {
 		x.deps.Failed(w, r, Failure{Status: http.StatusBadRequest, Detail: "The Connection header names a header that belongs to the message.",
 			Err: fmt.Errorf("Connection names %s", name)})
@@ -137,6 +143,15 @@ func (x *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if x.upstreams.h2c || !x.direct(w, r, o) {
 		x.reverse.ServeHTTP(w, r)
 	}
+}
+
+// lines is how many lines the client's fields take. The request's id is the ring's.
+func lines(h http.Header) int {
+	n := -len(h["X-Request-Id"])
+	for _, values := range h {
+		n += len(values)
+	}
+	return n
 }
 
 // oneWord reports whether s can stand in a request line. HTTP/2 has none, and

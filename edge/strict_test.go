@@ -199,6 +199,7 @@ var doubtfulRequests = []struct {
 	{"NUL in the target", "RFC 9112, 3.2", "GET /first\x00 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400},
 	{"no Host", "RFC 9112, 3.2", "GET /first HTTP/1.1\r\n\r\n", 400},
 	{"two Hosts", "RFC 9112, 3.2", "GET /first HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400},
+	{"101 header lines", "RFC 9110, 5.4; Node reads a thousand", "GET /first HTTP/1.1\r\nHost: localhost\r\n" + strings.Repeat("a:\r\n", 100) + "\r\n", 431},
 
 	{"length and coding", "RFC 9112, 6.1", post("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"), 400},
 	{"coding and length", "RFC 9112, 6.1", post("Transfer-Encoding: chunked\r\nContent-Length: 50\r\n", "0\r\n\r\n"), 400},
@@ -250,6 +251,7 @@ var wellFramed = []struct {
 	seen      []string
 }{
 	{"a request", hiddenRequest, []string{`GET /smuggled ""`}},
+	{"100 header lines", "GET /first HTTP/1.1\r\nHost: localhost\r\n" + strings.Repeat("a:\r\n", 99) + "\r\n", []string{`GET /first ""`}},
 	{"three at once", hiddenRequest + post("Content-Length: 5\r\n", "AAAAA") + hiddenRequest, []string{`GET /smuggled ""`, `POST /first "AAAAA"`, `GET /smuggled ""`}},
 	{"a request within a body", post(fmt.Sprintf("Content-Length: %d\r\n", len(hiddenRequest)), hiddenRequest), []string{fmt.Sprintf("POST /first %q", hiddenRequest)}},
 	{"chunks, extension and trailer", post("Transfer-Encoding: Chunked \r\n", "5;a=\"b\"\r\nAA\r\nA\r\n0B\r\nBBBBBBBBBBB\r\n000\r\nX: 1\r\nY: 2\r\n\r\n"), []string{`POST /first "AA\r\nABBBBBBBBBBB"`}},

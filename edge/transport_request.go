@@ -7,7 +7,9 @@ import (
 	"strings"
 )
 
-// compose writes the head of the request to e.out, but for its framing. It
+// compose writes the head of the request to e.out, but for its framing. What is
+// ours stands before what is the client's: a server that reads so many fields and
+// no more, as Node does, reads ours. It
 // reports false for what is not ordinary: an upgrade, CONNECT, trailers, Expect,
 // TE, a Connection header that names others, a query that net/url would change,
 // and whatever is not HTTP.
@@ -27,7 +29,15 @@ func (e *exchange) compose(r *http.Request, o Origin) bool {
 		b = append(append(b, '?'), u.RawQuery...)
 	}
 	b = append(append(b, " HTTP/1.1\r\nHost: "...), e.proxy.site...)
-	b = append(b, "\r\n"...)
+	b = append(b, "\r\nAccept-Encoding: identity\r\n"...)
+	var room [9]field
+	for _, f := range e.proxy.told(o, r.Host, room[:0]) {
+		if !validValue(f.value) {
+			return false
+		}
+		b = append(append(b, f.name...), ": "...)
+		b = append(append(b, f.value...), "\r\n"...)
+	}
 	for name, values := range r.Header {
 		switch judgeName(name) {
 		case nameDropped:
@@ -46,15 +56,7 @@ func (e *exchange) compose(r *http.Request, o Origin) bool {
 			b = append(append(b, strings.Trim(v, " \t")...), "\r\n"...)
 		}
 	}
-	var room [9]field
-	for _, f := range e.proxy.told(o, r.Host, room[:0]) {
-		if !validValue(f.value) {
-			return false
-		}
-		b = append(append(b, f.name...), ": "...)
-		b = append(append(b, f.value...), "\r\n"...)
-	}
-	e.out = append(b, "Accept-Encoding: identity\r\n"...)
+	e.out = b
 	return true
 }
 

@@ -163,6 +163,35 @@ func TestTrapRequestsThatHTTP1CannotSay(t *testing.T) {
 	}
 }
 
+// Servers that read so many fields and no more see what is ours, and the proxy
+// sends no more than a hundred of a client's, whatever stands in front of it.
+func TestTrapManyHeaderLines(t *testing.T) {
+	up := newRawUpstream(t, answering(okAndClose, true))
+	h := handlerTo(t, up.url)
+	for _, tt := range []struct {
+		lines, status int
+		more          http.Header
+	}{
+		{100, 200, http.Header{}},
+		{101, 431, http.Header{}},
+		{101, 431, http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}},
+		{101, 431, http.Header{"Te": {"trailers"}}},
+	} {
+		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "http://api.example.com/x", nil)
+		r.Header = tt.more
+		r.Header["A"] = make([]string, tt.lines-len(tt.more))
+		h.ServeHTTP(w, r)
+		read, _ := up.take()
+		if w.Code != tt.status || (read != "") != (tt.status == 200) {
+			t.Errorf("%d lines: %d, the upstream saw %q", tt.lines, w.Code, read)
+		}
+		ours, _, _ := strings.Cut(read, "\r\nA:")
+		if read != "" && strings.Count(ours, "\r\nX-") != 8 || strings.Count(ours, "Accept-Encoding:") != strings.Count(read, "Accept-Encoding:") {
+			t.Errorf("before the client's fields stands %q", ours)
+		}
+	}
+}
+
 func handlerTo(tb testing.TB, url string) *edge.Proxy {
 	tb.Helper()
 	p, err := edge.NewProxy(proxyPolicy(url), edge.Deps{Origin: func(*http.Request) edge.Origin { return alice }})

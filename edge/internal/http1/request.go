@@ -210,11 +210,18 @@ type fields struct {
 	hosts  int
 }
 
+// MaxFields is how many field lines a header has at most. Programs behind may
+// read fewer than came, and say nothing of it: Node reads the first thousand.
+const MaxFields = 100
+
 // parseFields reads field lines, up to an empty one: a name of token characters,
 // a colon at once behind it, a value without control characters. The values are
 // parts of s.
 func parseFields(s string, trailer bool) (f fields, err error) {
-	lines := min(strings.Count(s, "\r\n")-1, 100) // more may come, and room for them then
+	lines := strings.Count(s, "\r\n") - 1
+	if lines > MaxFields {
+		return f, refusal{http.StatusRequestHeaderFieldsTooLarge, "more than 100 header lines"}
+	}
 	f.header = make(http.Header, lines)
 	values := make([]string, 0, lines)
 	for s != "\r\n" {

@@ -1,0 +1,70 @@
+package ringwall_test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// ask sends a request byte for byte over TLS and HTTP/1.1, and reads the whole answer.
+func (r *running) ask(t *testing.T, request string) (res *http.Response, body string) {
+	t.Helper()
+	cfg := r.client.Transport.(*http.Transport).TLSClientConfig.Clone()
+	cfg.NextProtos = []string{"http/1.1"}
+	c, err := tls.Dial("tcp", r.Addresses().HTTPS, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.WriteString(c, request); err != nil {
+		t.Fatal(err)
+	}
+	if res, err = http.ReadResponse(bufio.NewReader(c), nil); err != nil {
+		t.Fatalf("%.60q: %v", request, err)
+	}
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatalf("%.60q: %v", request, err)
+	}
+	return res, string(b)
+}
+
+// Node builds what Express sees of the first thousand header lines, and says
+// nothing of the rest: a client with many lines stripped what came behind them.
+func TestTrapManyHeaderLines(t *testing.T) {
+	var seen http.Header
+	api := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen = r.Header })
+	r, _ := inFront(t, api, rules)
+	alice := token(t, r.Policy(), "alice", "user")
+	for _, tt := range []struct {
+		lines, status int
+		more          string
+	}{{97, 200, ""}, {98, 431, ""}, {1000, 431, ""}, {1000, 431, "Connection: Upgrade\r\nUpgrade: websocket\r\n"}} {
+		seen = nil
+		res, _ := r.ask(t, "GET /private HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+alice+"\r\nX-Last: 1\r\n"+tt.more+strings.Repeat("a:\r\n", tt.lines)+"\r\n")
+		if res.StatusCode != tt.status || (seen != nil) != (tt.status == 200) {
+			t.Errorf("HTTP/1.1, %d lines more: %s, the API saw %v", tt.lines, res.Status, seen)
+		}
+		if seen != nil && (seen.Get("X-Ringwall-User") != "alice" || seen.Get("X-Last") != "1" || len(seen["A"]) != tt.lines) {
+			t.Errorf("the API saw %v", seen)
+		}
+
+		seen = nil
+		req, _ := http.NewRequest("GET", "https://"+r.Addresses().HTTPS+"/private", nil)
+		req.Host = "localhost"
+		req.Header = http.Header{"Authorization": {"Bearer " + alice}, "User-Agent": {"x"}, "A": make([]string, tt.lines)} // and Accept-Encoding
+		res, err := r.client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.ProtoMajor != 2 || res.StatusCode != tt.status || (seen != nil) != (tt.status == 200) {
+			t.Errorf("HTTP/2, %d lines more: %s, the API saw %v", tt.lines, res.Status, seen)
+		}
+	}
+}
