@@ -1,11 +1,9 @@
 package edge
 
 import (
-	"bytes"
 	"crypto/tls"
 	"net"
 	"os"
-	"strconv"
 	"sync"
 	"time"
 
@@ -36,8 +34,8 @@ func follow(conn net.Conn, c *acceptedConn, guard *Guard, st *State) net.Conn {
 //
 // A refusal is not written when it is seen: the answer to an earlier request
 // may be under way. Reading fails, and the server answers that once it is the
-// request's turn. net/http does so with a 400 of its own; in its place the one
-// that is right is sent.
+// request's turn. net/http does so in words of its own. Nothing looks for these
+// in what is written: a part of an answer's body may read the same.
 //
 // After an upgrade it passes all that comes. What a client sends in the new
 // protocol before it was answered 101 (RFC 6455, 4.1 forbids it) is read as a
@@ -98,7 +96,6 @@ func (c *http1Conn) Read(p []byte) (int, error) {
 		return 0, c.breach
 	}
 	n, err := c.wait(p)
-	fresh := c.framer.AtStart()
 	ok, breach := c.framer.Follow(p[:n])
 	if c.read.paced != (time.Time{}) && !c.framer.InBody() {
 		c.mu.Lock()
@@ -113,14 +110,8 @@ func (c *http1Conn) Read(p []byte) (int, error) {
 		return n, err
 	}
 	c.refuse(breach)
-	switch {
-	case ok > 0:
+	if ok > 0 {
 		return ok, nil
-	case fresh && !c.framed():
-		// It may be net/http that looks, while it answers an earlier request,
-		// whether the client is still there. An error would end that one. No
-		// single byte is a request.
-		return 1, nil
 	}
 	return 0, breach
 }
@@ -166,42 +157,4 @@ func (c *http1Conn) SetDeadline(t time.Time) error {
 		return err
 	}
 	return c.Conn.SetWriteDeadline(t)
-}
-
-// Write puts the right refusal in the place of one of net/http's own.
-func (c *http1Conn) Write(p []byte) (int, error) {
-	status := ownRefusal(p)
-	if status == 0 || c.off {
-		return c.Conn.Write(p)
-	}
-	if c.breach != framing.None {
-		status = c.breach.Status()
-	}
-	answer, ok := c.answers[status]
-	if !ok {
-		return c.Conn.Write(p)
-	}
-	if _, err := c.Conn.Write(answer); err != nil {
-		return 0, err
-	}
-	return len(p), nil
-}
-
-// ownRefusal recognizes what net/http writes when it cannot read a request: a
-// status line, these two header lines and a short text, at once. No handler's
-// answer begins so, as those have a Date before their Content-Type or a length.
-func ownRefusal(p []byte) (status int) {
-	const prefix, headers = "HTTP/1.1 ", "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
-	if len(p) > 512 || len(p) < len(prefix)+3 || string(p[:len(prefix)]) != prefix || p[len(prefix)] < '4' {
-		return 0
-	}
-	i := bytes.IndexByte(p, '\r')
-	if i < 0 || !bytes.HasPrefix(p[i:], []byte(headers)) {
-		return 0
-	}
-	status, err := strconv.Atoi(string(p[len(prefix) : len(prefix)+3]))
-	if err != nil {
-		return 0
-	}
-	return status
 }

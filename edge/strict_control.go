@@ -23,7 +23,8 @@ import (
 //
 // Pipelined requests are served one after the other; what waits is in the
 // kernel's buffers and 4 kB of the server's. Where this control is waived,
-// net/http serves HTTP/1, and forgives what it forgives.
+// net/http serves HTTP/1, forgives what it forgives, and refuses the rest without
+// our headers.
 //
 // It is applied by State.Accept. HTTP/2 and 3 have frames of their own.
 var strictFraming = Control{

@@ -299,6 +299,34 @@ func TestTrapSmuggling(t *testing.T) {
 	}
 }
 
+// An answer's body is nobody's to change, not even where a part of it, sent by
+// itself, reads like a refusal of net/http's.
+func TestTrapBodyThatReadsLikeARefusal(t *testing.T) {
+	const part = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n400 Bad Request"
+	for _, waived := range []bool{false, true} {
+		f := newDoor(t, doorPolicy(func(p *policy.Policy) {
+			if waived {
+				p.Waivers = []policy.Waiver{{Control: "edge/framing", Reason: "a test", Until: time.Now()}}
+			}
+		}), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", fmt.Sprint(2*len(part)))
+			for range 2 {
+				_ = http.NewResponseController(w).Flush()
+				_, _ = io.WriteString(w, part)
+			}
+		}), nil)
+		res, err := http.Get("http://" + f.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || string(body) != part+part {
+			t.Errorf("waived %v: %v, %q", waived, err, body)
+		}
+	}
+}
+
 func statuses(answers []*http.Response) (s []int) {
 	for _, a := range answers {
 		s = append(s, a.StatusCode)
