@@ -22,13 +22,14 @@ import (
 // The list is of media types, without parameters and wildcards: a type is
 // accepted when it stands there by name, application/problem+json too. Case and
 // white space do not matter. JSON and form bodies may have no charset but
-// utf-8; other parameters, such as boundary, are passed on. A coded body
+// utf-8, and no parameter whose value holds what parts parameters; others, such as
+// boundary, are passed on. An asterisk, of a wildcard or of charset*, is refused. A coded body
 // (Content-Encoding: gzip) is refused because no later control could judge it,
 // and because it may unfold to a thousand times the cap of app/body.
 var contentType = Control{
 	Meta: check.Meta{
 		ID:    "app/content-type",
-		Most:  4,
+		Most:  5,
 		Title: "Only listed media types are accepted",
 		Why:   "A body under an unexpected type is read by a parser that nobody checks, or sent by a foreign page without a preflight.",
 		Ref:   "RFC 9110, 8.3, 8.4 and 15.5.16; ASVS 5.0 V2.2.1; OWASP API8 2023; blueprint A5, T4, checklist 5",
@@ -181,6 +182,11 @@ func (l *mediaList) judge(values []string) (kind mediaKind, reason string) {
 	if kind, ok := l.known[values[0]]; ok {
 		return kind, ""
 	}
+	// RFC 2231: charset*, and charset*0 with charset*1, are charset to package
+	// mime alone. RFC 9110, 8.3 knows none of them.
+	if strings.Contains(values[0], "*") {
+		return mediaUnknown, "a Content-Type with an asterisk"
+	}
 	media, params, err := mime.ParseMediaType(values[0])
 	if err != nil {
 		return mediaUnknown, "a Content-Type that does not parse"
@@ -189,8 +195,16 @@ func (l *mediaList) judge(values []string) (kind mediaKind, reason string) {
 	if !ok {
 		return mediaUnknown, "a Content-Type that is not on the list"
 	}
-	if charset, ok := params["charset"]; ok && kind != mediaOther && !strings.EqualFold(charset, "utf-8") {
-		return mediaUnknown, "a charset other than utf-8"
+	if kind == mediaOther {
+		return kind, ""
+	}
+	for name, v := range params {
+		switch {
+		case name == "charset" && !strings.EqualFold(v, "utf-8"):
+			return mediaUnknown, "a charset other than utf-8"
+		case strings.ContainsAny(v, `;,="\`): // quoted, and another parameter to who does not see that
+			return mediaUnknown, "a parameter that may read as several"
+		}
 	}
 	return kind, ""
 }
@@ -219,10 +233,11 @@ func verifyContentType(ctx context.Context, p *policy.Policy, c *probe.Client) c
 	bad := t.request(http.MethodPost, "application/x-ringwall-check", t.body)
 	coded := t.request(http.MethodPost, t.media, t.body)
 	coded.Headers = append(coded.Headers, [2]string{"Content-Encoding", "gzip"})
+	disguised := t.request(http.MethodPost, t.media+"; charset=utf-7; charset*=us-ascii''utf-8", t.body)
 	for _, probe := range []struct {
 		what string
 		req  probe.Request
-	}{{"a media type that is not listed", bad}, {"Content-Encoding: gzip", coded}} {
+	}{{"a media type that is not listed", bad}, {"Content-Encoding: gzip", coded}, {"a charset beside charset*", disguised}} {
 		res, err := c.Do(ctx, probe.req)
 		if err != nil {
 			return check.Unseen("no answer to a POST with %s: %v", probe.what, err)
@@ -231,5 +246,5 @@ func verifyContentType(ctx context.Context, p *policy.Policy, c *probe.Client) c
 			return check.Failed("a POST with "+probe.what+" was answered "+res.Line(), "415", fix)
 		}
 	}
-	return check.Passed("an unlisted media type and a compressed body were answered 415, %s %d", t.media, good.Status)
+	return check.Passed("an unlisted media type, a compressed body and two charsets were answered 415, %s %d", t.media, good.Status)
 }

@@ -29,6 +29,15 @@ func TestContentType(t *testing.T) {
 		{"application/json; charset=ISO-8859-1", "/", 415},
 		{"application/x-www-form-urlencoded; charset=shift_jis", "/", 415},
 		{"application/json; charset=utf-8; charset=utf-16", "/", 415},
+
+		// Package mime reads RFC 2231, and most others do not.
+		{"application/json; charset=utf-7; charset*=us-ascii''utf-8", "/", 415},
+		{"application/json; charset*0=utf; charset*1=-8", "/", 415},
+		{"application/json; charset=utf-7; charset*0*=utf-8''utf-8", "/", 415},
+		{"application/json; charset*=utf-8''utf-7", "/", 415},
+		{"application/x-www-form-urlencoded; charset*=us-ascii''utf-8; charset=utf-7", "/", 415},
+		{`application/json; version="1; charset=utf-7"`, "/", 415},
+		{`application/json; version="1"`, "/", 200},
 		{"application/json, text/plain", "/", 415},
 		{"application/json;;", "/", 415}, // lenient readers would take it, strict ones not
 		{"application/json; charset", "/", 415},
