@@ -68,3 +68,36 @@ func TestTrapManyHeaderLines(t *testing.T) {
 		}
 	}
 }
+
+// What two programs end in two places, or decode by two names, never gets to the
+// API: it would judge, or parse, something else than the schema.
+func TestTrapTwoReadingsOfTargetAndCharset(t *testing.T) {
+	var seen []string
+	api := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		seen = append(seen, r.RequestURI+" "+r.Header.Get("Content-Type"))
+	})
+	r, _ := inFront(t, api, rules)
+	for request, status := range map[string]int{
+		"GET /public/file?q=../etc/passwd#.png HTTP/1.1\r\nHost: localhost\r\n\r\n":                                                                            400,
+		"GET /public/file?# HTTP/1.1\r\nHost: localhost\r\n\r\n":                                                                                               400,
+		"GET http://localhost/public/file?q#x HTTP/1.1\r\nHost: localhost\r\n\r\n":                                                                             400,
+		"POST /public/x HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json; charset=utf-7; charset*=us-ascii''utf-8\r\nContent-Length: 2\r\n\r\n{}": 415,
+		"POST /public/x HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json; charset*0=utf; charset*1=-8\r\nContent-Length: 2\r\n\r\n{}":             415,
+	} {
+		if res, _ := r.ask(t, request); res.StatusCode != status || seen != nil {
+			t.Errorf("%.60q: %s, the API saw %q", request, res.Status, seen)
+		}
+		seen = nil
+	}
+	// HTTP/2 has other bytes for the same.
+	req, _ := http.NewRequest("GET", "https://"+r.Addresses().HTTPS+"/public/file", nil)
+	req.Host, req.URL.RawQuery = "localhost", "q=a#b"
+	res, err := r.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.ProtoMajor != 2 || res.StatusCode != 400 || seen != nil {
+		t.Errorf("HTTP/2: %s, the API saw %q", res.Status, seen)
+	}
+}

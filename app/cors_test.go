@@ -248,7 +248,7 @@ func TestTrapCORS(t *testing.T) {
 		"blanks":      {strings.Repeat(" ", 1<<20)},
 		"one name":    {strings.Repeat("a", 1<<20)},
 		"names":       {strings.Repeat("authorization,", 1<<20/14)},
-		"many fields": slices.Repeat([]string{"authorization"}, 1<<16),
+		"many fields": slices.Repeat([]string{strings.Repeat("authorization,", 1<<20/14/90)}, 90), // of more lines nobody looks at one
 	} {
 		h := corsPreflight(corsApp, "GET")
 		h["Access-Control-Request-Headers"] = list

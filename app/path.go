@@ -25,13 +25,16 @@ import (
 // the upstream all see, and refuses what two programs could read in two ways
 // with 400, or 414 when it is too long. A path that would meet other rules in
 // another letter case, or in another spelling of the same characters in Unicode,
-// is answered 404: an upstream that does not tell these apart would serve it. After this control the request has no second view of its target:
-// URL and RequestURI are both in origin-form, encoded as net/url does.
+// is answered 404: an upstream that does not tell these apart would serve it. A
+// number sign in the query is refused, too: some programs, Node's among them, end
+// the query there. After this control the request has no second view of its target:
+// URL and RequestURI are both in origin-form, encoded as net/url does, without a
+// byte outside of ASCII, which some read as Latin-1.
 var canonicalPath = Control{
 	Meta: check.Meta{
 		ID:     "app/path",
-		Most:   15,
-		Points: 44,
+		Most:   16,
+		Points: 46,
 		Title:  "Every path has one reading, and ambiguous ones are refused",
 		Why:    "A path that the proxy and the API read differently walks around every rule (/public/..;/admin).",
 		Ref:    "RFC 3986, 6.2.2; ASVS 5.0 V1.1.1; OWASP API8 2023; blueprint A4, E6, T7",
@@ -41,16 +44,22 @@ var canonicalPath = Control{
 		return func(next Handler) Handler {
 			return func(x *Exchange) {
 				canonical, err := CanonicalPath(x.R.URL)
+				query := x.R.URL.RawQuery
+				if err == nil {
+					query, err = canonicalQuery(query)
+				}
 				if err == nil && x.R.ProtoMajor > 1 && x.R.URL.Scheme != "" {
 					err = errAbsolute
 				}
 				if err != nil {
-					status := http.StatusBadRequest
-					if errors.Is(err, errPathTooLong) {
+					status, detail := http.StatusBadRequest, "The path is not in canonical form."
+					switch {
+					case errors.Is(err, errPathTooLong):
 						status = http.StatusRequestURITooLong
+					case errors.Is(err, errFragment):
+						detail = "The target has a number sign; in a query it is %23."
 					}
-					x.Deny(Denied{Control: "app/path", Kind: audit.ProtocolRefused, Status: status,
-						Detail: "The path is not in canonical form.", Err: err})
+					x.Deny(Denied{Control: "app/path", Kind: audit.ProtocolRefused, Status: status, Detail: detail, Err: err})
 					return
 				}
 				route, classes, ambiguous := x.ring.routes.match(x.R.Method, canonical)
@@ -60,8 +69,8 @@ var canonicalPath = Control{
 					return
 				}
 				x.Path, x.Route, x.classes = canonical, route, classes
-				if u := x.R.URL; u.Path != canonical || u.RawPath != "" || u.Scheme != "" || u.Host != "" {
-					x.R.URL = &url.URL{Path: canonical, RawQuery: u.RawQuery, ForceQuery: u.ForceQuery}
+				if u := x.R.URL; u.Path != canonical || u.RawPath != "" || u.Scheme != "" || u.Host != "" || u.RawQuery != query {
+					x.R.URL = &url.URL{Path: canonical, RawQuery: query, ForceQuery: u.ForceQuery}
 					x.R.RequestURI = x.R.URL.RequestURI()
 				}
 				if h := deps.Open[canonical]; h != nil {
@@ -90,7 +99,34 @@ var (
 
 	// The host is another header's to say (RFC 9113, 8.3.1), and would be read there.
 	errAbsolute = errors.New("the path of an HTTP/2 request is an absolute target")
+
+	errFragment = errors.New("the target has a fragment") // RFC 9112, 3.2 has none
 )
+
+// canonicalQuery is the query in ASCII. It allocates for no other.
+func canonicalQuery(q string) (string, error) {
+	wide := 0
+	for i := range len(q) {
+		switch c := q[i]; {
+		case c == '#':
+			return "", errFragment
+		case c >= utf8.RuneSelf:
+			wide++
+		}
+	}
+	if wide == 0 {
+		return q, nil
+	}
+	b := make([]byte, 0, len(q)+2*wide)
+	for i := range len(q) {
+		if c := q[i]; c >= utf8.RuneSelf {
+			b = fmt.Appendf(b, "%%%02X", c)
+		} else {
+			b = append(b, c)
+		}
+	}
+	return string(b), nil
+}
 
 // CanonicalPath returns the one reading of a request target's path: decoded,
 // starting with a slash. It refuses what programs read in different ways: empty
@@ -190,7 +226,7 @@ func verifyPath(ctx context.Context, p *policy.Policy, c *probe.Client) check.Fi
 	if ok.Status == http.StatusBadRequest {
 		return check.Unseen("GET / itself is answered 400, so a refusal proves nothing")
 	}
-	ambiguous := []string{"//", "/./", "/a/../", "/a%2fb", "/a%5cb", "/a\\b", "/a%00", "/a;b", "/%ff", "/a%252fb"}
+	ambiguous := []string{"//", "/./", "/a/../", "/a%2fb", "/a%5cb", "/a\\b", "/a%00", "/a;b", "/%ff", "/a%252fb", "/?a#b"}
 	// Two dots in a disguise are a scanner's: an edge may hang up on them.
 	disguised := []string{"/a/..;/", "/a/%2e%2e/"}
 	if !c.Loopback() {
@@ -208,7 +244,7 @@ func verifyPath(ctx context.Context, p *policy.Policy, c *probe.Client) check.Fi
 			return check.Failed("GET "+target+" was answered "+res.Line(), "400", fix)
 		}
 	}
-	got := fmt.Sprintf("%d ambiguous paths were refused, GET / was answered %d", len(ambiguous)+len(disguised), ok.Status)
+	got := fmt.Sprintf("%d ambiguous targets were refused, GET / was answered %d", len(ambiguous)+len(disguised), ok.Status)
 	if target := otherCase(p); target != "" {
 		res, err := c.Do(ctx, probe.Request{Target: target})
 		if err != nil {

@@ -126,7 +126,7 @@ func (x *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if u := r.URL; !oneWord(u.RawQuery) || !oneWord(u.Opaque) || !rooted(r, u.Path) || !rooted(r, u.RawPath) {
 		x.deps.Failed(w, r, Failure{Status: http.StatusBadRequest, Detail: "The target of the request cannot be passed on.",
-			Err: errors.New("the target has a blank or a control character, or its path does not begin with a slash")})
+			Err: errors.New("the target has a blank, a control character or a number sign, or its path does not begin with a slash")})
 		return
 	}
 	o := x.deps.Origin(r)
@@ -155,10 +155,11 @@ func lines(h http.Header) int {
 }
 
 // oneWord reports whether s can stand in a request line. HTTP/2 has none, and
-// takes a blank there, behind which another version would be read.
+// takes a blank there, behind which another version would be read. Behind a number
+// sign some upstreams read nothing (RFC 9112, 3.2 has no fragment).
 func oneWord(s string) bool {
 	for i := range len(s) {
-		if s[i] <= ' ' || s[i] == 0x7f {
+		if s[i] <= ' ' || s[i] == 0x7f || s[i] == '#' {
 			return false
 		}
 	}

@@ -35,7 +35,7 @@ func wellFormed(read string) error {
 			return fmt.Errorf("a head without an end: %q", rest)
 		}
 		lines := strings.Split(string(head), "\r\n")
-		if strings.ContainsAny(strings.Join(lines, ""), "\r\n\x00") || strings.Count(lines[0], " ") != 2 || !strings.HasSuffix(lines[0], " HTTP/1.1") {
+		if strings.ContainsAny(strings.Join(lines, ""), "\r\n\x00") || strings.Contains(lines[0], "#") || strings.Count(lines[0], " ") != 2 || !strings.HasSuffix(lines[0], " HTTP/1.1") {
 			return fmt.Errorf("the head is not HTTP/1.1: %q", head)
 		}
 		count := map[string]int{}
@@ -135,6 +135,7 @@ func TestTrapRequestsThatHTTP1CannotSay(t *testing.T) {
 	for name, change := range map[string]func(*http.Request){
 		"blank in the query":         func(r *http.Request) { r.URL.RawQuery = "a HTTP/1.1\r\nX-Ringwall-User: admin" },
 		"blank alone in the query":   func(r *http.Request) { r.URL.RawQuery = "a b" },
+		"number sign in the query":   func(r *http.Request) { r.URL.RawQuery = "a#b" },
 		"line end in the path":       func(r *http.Request) { r.URL.Path = "/a\r\nX-Ringwall-User: admin" },
 		"raw path that lies":         func(r *http.Request) { r.URL.Path, r.URL.RawPath = "/a", "/b c" },
 		"path without a slash":       func(r *http.Request) { r.URL.Path = "x" },
@@ -208,6 +209,7 @@ func FuzzProxyRequest(f *testing.F) {
 	f.Add("GET", "/x", "", "a=1", "X-A", "1", []byte(nil), int64(0))
 	f.Add("POST", "/a b", "/a%20b", "a;b", "Connection", "close", []byte("hello"), int64(5))
 	f.Add("PUT", "/", "", "%", "Te", "trailers", []byte("hello"), int64(-1))
+	f.Add("GET", "/x", "", "a#b", "A", "1", []byte(nil), int64(0))
 	f.Add("GET", "*", "", " ", "Upgrade", "x", []byte("hello"), int64(3))
 	up := newRawUpstream(f, answering(okAndClose, true))
 	h := handlerTo(f, up.url)
