@@ -48,6 +48,9 @@ func (m texts) Glob(pattern string) (names []string, err error) {
 func (m texts) Ask(q host.Query, args ...string) (string, error) {
 	line := strings.Join(q.Argv(args...), " ")
 	if said, ok := m.said[line]; ok {
+		if no, ok := strings.CutPrefix(said, "no: "); ok { // with what it printed
+			return no, &host.Refusal{Argv: q.Argv(args...), Code: 1}
+		}
 		if said == "no" {
 			return "", &host.Refusal{Argv: q.Argv(args...), Code: map[bool]int{true: 2, false: 1}[strings.HasPrefix(line, "getent")]}
 		}

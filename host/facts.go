@@ -28,6 +28,7 @@ type known struct {
 	mu    sync.Mutex
 	files map[string]FileState
 	said  map[string]answer
+	right map[string]bool // files that a plan found as they should be
 }
 
 type answer struct {
@@ -75,7 +76,7 @@ type Query string
 
 // NewFacts looks at a server through source. Nothing is read before it is asked for.
 func NewFacts(source Source) *Facts {
-	return &Facts{source: source, known: &known{files: map[string]FileState{}, said: map[string]answer{}}}
+	return &Facts{source: source, known: &known{files: map[string]FileState{}, said: map[string]answer{}, right: map[string]bool{}}}
 }
 
 // watched is the same facts, and what is looked at through them.
@@ -217,11 +218,29 @@ func (w *File) owner() string {
 	return w.Owner
 }
 
-// need returns the change for a file unless it is right already.
+// need returns the change for a file unless it is right already. A link in its place is a
+// Hint: where it leads is somebody's choice, and apply writes through none.
 func (f *Facts) need(change Change) ([]Change, error) {
+	if s, err := f.File(change.File.Path); err == nil && s.Exists && !change.File.Absent && !s.Mode.IsRegular() && !s.Mode.IsDir() {
+		return nil, Hint(change.File.Path + " is neither a file nor a folder, and is left alone: put a file in its place, such as a copy of what the link leads to")
+	}
 	different, err := f.differs(change.File)
-	if err != nil || !different {
+	if err != nil {
 		return nil, err
 	}
+	if !different {
+		f.mu.Lock()
+		f.right[change.File.Path] = true
+		f.mu.Unlock()
+		return nil, nil
+	}
 	return []Change{change}, nil
+}
+
+// AsPlanned reports whether a plan that was made of these facts found a file as it
+// should be, whoever wrote it.
+func (f *Facts) AsPlanned(path string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.right[path]
 }

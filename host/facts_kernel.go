@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -72,6 +73,26 @@ func (f *Facts) LoadedModules() (map[string]int, error) {
 	return loaded, err
 }
 
+// BuiltinModules are those that are part of the kernel that runs, by the list that it
+// came with.
+func (f *Facts) BuiltinModules() (map[string]bool, error) {
+	release, err := f.File("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return nil, err
+	}
+	name := "/lib/modules/" + strings.TrimSpace(release.Content) + "/modules.builtin"
+	list, err := f.File(name)
+	if err == nil && !list.Exists {
+		err = errors.New("there is no " + name)
+	}
+	builtin := map[string]bool{}
+	for line := range strings.Lines(list.Content) { // kernel/net/sctp/sctp.ko
+		module := strings.TrimSuffix(path.Base(strings.TrimSpace(line)), ".ko")
+		builtin[strings.ReplaceAll(module, "-", "_")] = true
+	}
+	return builtin, err
+}
+
 // A Mount is a mounted file system with the flags of the mount itself.
 type Mount struct {
 	Point string
@@ -102,8 +123,8 @@ func (f *Facts) MountAt(point string) (*Mount, error) {
 	return m, nil
 }
 
-// MountOf is the mount that a path lies in.
-func (f *Facts) MountOf(path string) (*Mount, error) {
+// MountOf is the mount that a file lies in.
+func (f *Facts) MountOf(of string) (*Mount, error) {
 	s, err := f.File("/proc/self/mountinfo")
 	if err != nil {
 		return nil, err
@@ -117,13 +138,13 @@ func (f *Facts) MountOf(path string) (*Mount, error) {
 			continue
 		}
 		point := field[4]
-		in := point == path || strings.HasPrefix(path, strings.TrimSuffix(point, "/")+"/")
+		in := point == of || strings.HasPrefix(of, strings.TrimSuffix(point, "/")+"/")
 		if in && (found == nil || len(point) >= len(found.Point)) { // the last one lies on top
 			found = &Mount{Point: point, Kind: kind[0], Flags: strings.Split(field[5], ",")}
 		}
 	}
 	if found == nil {
-		err = fmt.Errorf("/proc/self/mountinfo has no mount of %s", path)
+		err = fmt.Errorf("/proc/self/mountinfo has no mount of %s", of)
 	}
 	return found, err
 }

@@ -1,6 +1,8 @@
 package host_test
 
 import (
+	"errors"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -106,6 +108,22 @@ func TestJobsOpenNothing(t *testing.T) {
 	for i, want := range []string{"deploy\nroot\nwww-data\n", "deploy\nroot\n"} {
 		if f := changes[i].File; f.Content != want {
 			t.Errorf("%s: %q, want %q", f.Path, f.Content, want)
+		}
+	}
+}
+
+// TestALinkInThePlaceOfAList: the plan says it, before apply could fail at it.
+func TestALinkInThePlaceOfAList(t *testing.T) {
+	m := texts{files: map[string]host.FileState{"/etc/os-release": debian, "/etc/cron.allow": {Exists: true, Mode: fs.ModeSymlink | 0o777, Owner: "root:root"}},
+		said: map[string]string{hasCron: "installed 3.0\n", hasAt: "no"}}
+	for _, c := range host.Controls() {
+		if c.ID != "host/jobs" {
+			continue
+		}
+		changes, err := c.Plan(policy.Default(), host.NewFacts(m))
+		var hint host.Hint
+		if !errors.As(err, &hint) || !strings.Contains(string(hint), "/etc/cron.allow is neither a file nor a folder") || changes != nil {
+			t.Errorf("%v %v", changes, err)
 		}
 	}
 }

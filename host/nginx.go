@@ -1,7 +1,9 @@
 package host
 
 import (
+	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/ringwall/ringwall/check"
@@ -54,9 +56,58 @@ var nginxSandbox = sandbox{
 	{"RestrictRealtime", "yes"}, {"RestrictSUIDSGID", "yes"}, {"LockPersonality", "yes"},
 }
 
-// planNginx leaves the configuration to ringwall nginx install, which attacks the
-// site before it is content and has a way back of its own. While nginx would not
-// start with what is on the disk it is not touched.
+// nginxWaits keeps the nginx of a package that is just being installed from being
+// started, as Debian does at once, with the package's page open to everybody.
+const (
+	nginxWaits     = unitFolder + nginxService + ".d/ringwall-first.conf"
+	nginxWaitsText = `# Written by ringwall host apply, which takes it away again: nginx has to wait for its configuration.
+[Unit]
+ConditionPathExists=!` + nginxWaits + "\n"
+)
+
+// packagedNginx is what nginx -V says of each distribution's package, which keeps its
+// version for as long as the distribution lasts. Should it say something else once
+// it is there, the configuration differs from what that nginx is to have, and all goes back.
+var packagedNginx = map[System]string{
+	{"debian", "12"}:    "nginx/1.22.1 built with OpenSSL 3.0",
+	{"debian", "13"}:    "nginx/1.26.3 built with OpenSSL 3.5",
+	{"ubuntu", "22.04"}: "nginx/1.18.0 built with OpenSSL 3.0",
+	{"ubuntu", "24.04"}: "nginx/1.24.0 built with OpenSSL 3.0",
+}
+
+// nginxParts is what ringwall nginx parts says: only that program knows what nginx
+// is to have.
+type nginxParts struct {
+	Files   []File
+	Private []string // what ringwall nginx prepare writes, as it holds a secret
+	Ready   bool     // there is nothing to prepare
+}
+
+// nginxParts is the configuration that the policy's nginx is to have: the one that is
+// there, or the package's. A Hint says why there can be none.
+func (f *Facts) nginxParts(there bool) (parts nginxParts, err error) {
+	var args []string
+	if !there {
+		sys, err := f.System()
+		if err != nil {
+			return parts, err
+		}
+		args = []string{"--nginx-version", packagedNginx[sys]}
+	}
+	said, err := f.ask(askParts, args...)
+	var no *Refusal
+	if errors.As(err, &no) {
+		return parts, Hint("nginx is left as it is: " + strings.TrimPrefix(no.Said, "error: "))
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(said), &parts)
+	}
+	return parts, err
+}
+
+// planNginx has nginx installed, kept from being started, and started once Ringwall
+// serves and the configuration is there, which nginx -t judges. Another site of an nginx that is there is
+// left alone; one that is in the way is a Hint.
 func planNginx(p *policy.Policy, f *Facts) ([]Change, error) {
 	if !p.NginxIsEdge() {
 		return nil, nil
@@ -65,8 +116,9 @@ func planNginx(p *policy.Policy, f *Facts) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	if unit.Load != "loaded" {
-		return nil, Hint(nginxService + " is " + unit.Load + ": apt-get install nginx, then: ringwall nginx install")
+	there := unit.Load == "loaded"
+	if !there && unit.Load != "not-found" {
+		return nil, Hint(nginxService + " is " + unit.Load + ": systemctl unmask nginx, or take it away")
 	}
 	why, err := noService(p, f)
 	if err != nil {
@@ -75,39 +127,91 @@ func planNginx(p *policy.Policy, f *Facts) ([]Change, error) {
 	if why != "" {
 		return nil, Hint(why)
 	}
-	said, err := f.ask(askNginx)
-	var no *Refusal
-	switch {
-	case errors.As(err, &no) && no.Code == 1:
-		return nil, Hint("nginx has not what the policy says (" + firstLine(said) + "): ringwall nginx install, then apply again")
-	case errors.As(err, &no):
-		return nil, Hint("nginx cannot be compared with the policy (" + firstLine(no.Said) + "): ringwall nginx install, then apply again")
-	case err != nil:
-		return nil, err
-	}
-	changes, err := f.need(Change{Title: "shut nginx in: its ports and files, and nothing of the system to write", File: &File{Path: unitFolder + nginxService + ".d/ringwall.conf", Mode: 0o644, Content: nginxText}})
+	parts, err := f.nginxParts(there)
 	if err != nil {
 		return nil, err
 	}
-	written := len(changes) > 0
+	var changes []Change
+	if !there {
+		changes = append(changes,
+			Change{Title: "have nginx wait for its configuration", Early: true, File: &File{Path: nginxWaits, Mode: 0o644, Content: nginxWaitsText}},
+			Change{Title: "install nginx", Early: true, Package: &Package{Names: []string{"nginx"}}})
+	}
+	shut, err := f.need(Change{Title: "shut nginx in: its ports and files, and nothing of the system to write", File: &File{Path: unitFolder + nginxService + ".d/ringwall.conf", Mode: 0o644, Content: nginxText}})
+	if err != nil {
+		return nil, err
+	}
+	files, err := nginxFiles(p, f, parts, there)
+	if err != nil {
+		return nil, err
+	}
+	changes = append(append(changes, shut...), files...)
+	if !there {
+		changes = append(changes, Change{Title: "nginx waits no more", File: &File{Path: nginxWaits, Absent: true}})
+	}
 	on, err := f.enable(nginxService)
 	if err != nil {
 		return nil, err
+	}
+	changes = append(changes, on...)
+	switch {
+	case !unit.Running():
+	case len(shut) > 0:
+		changes = append(changes, Change{Title: "start nginx anew, which ends the connections that it has", Unit: &Unit{Name: nginxService, Do: Restart}})
+	case len(files) > 0 || f.nginxIsBehind():
+		changes = append(changes, Change{Title: "have nginx read its configuration", Unit: &Unit{Name: nginxService, Do: Reload}})
 	}
 	told, err := f.enable(nginxPath)
 	if err != nil {
 		return nil, err
 	}
-	changes = append(append(changes, on...), told...)
-	if written && unit.Running() {
-		changes = append(changes, Change{Title: "start nginx anew, which ends the connections that it has", Unit: &Unit{Name: nginxService, Do: Restart}})
+	if len(told) == 0 && slices.ContainsFunc(files, func(c Change) bool { return c.File != nil && c.File.Path == unitFolder+nginxPath }) {
+		told = []Change{{Title: "watch what the policy names now", Unit: &Unit{Name: nginxPath, Do: Restart}}}
+	}
+	return append(changes, told...), nil
+}
+
+// nginxFiles are the changes of the configuration, the folders first and what
+// includes all else last.
+func nginxFiles(p *policy.Policy, f *Facts, parts nginxParts, there bool) (changes []Change, err error) {
+	prepared := parts.Ready
+	for _, file := range parts.Files {
+		change := Change{Title: "for nginx: " + file.Path, File: &file}
+		switch {
+		case file.Absent:
+			change.Title = "take away " + file.Path + ", which is in the way"
+		case file.Path == p.Edge.Nginx.Conf:
+			change.Title, file.Check = "the configuration of "+p.Site, []string{"nginx", "-t"}
+		}
+		if !file.Folder && !file.Absent && !prepared { // the folders are there, and what includes it comes after it
+			prepared = true
+			changes = append(changes, Change{Title: "make what nginx proves itself with, and what only Ringwall writes later",
+				Command: &Command{Argv: []string{"ringwall", "nginx", "prepare", "--policy", servicePolicy}, Files: parts.Private}})
+		}
+		if file.Absent && !there { // the package brings it
+			changes = append(changes, change)
+			continue
+		}
+		more, err := f.need(change)
+		if err != nil {
+			return nil, err
+		}
+		changes = append(changes, more...)
 	}
 	return changes, nil
 }
 
+// nginxIsBehind reports that nginx runs with what was there before: an error is for
+// Verify to tell.
+func (f *Facts) nginxIsBehind() bool {
+	said, err := f.ask(askNginx)
+	var no *Refusal
+	return errors.As(err, &no) && no.Code == 1 && strings.Contains(said, "nginx has not read this")
+}
+
 func verifyNginx(p *policy.Policy, f *Facts) check.Finding {
 	const want = "nginx has the configuration of the policy, and runs in its sandbox; " + nginxPath + " has it read bans and certificates"
-	const apply, install = "ringwall host apply; then: journalctl -u nginx -n 20", "ringwall nginx install; ringwall nginx diff shows what differs"
+	const apply, differs = "ringwall host apply; then: journalctl -u nginx -n 20", "ringwall host apply; ringwall nginx diff shows what differs"
 	has, err := f.UnitProperties(nginxService, append([]string{"LoadState", "NeedDaemonReload", "MainPID"}, nginxSandbox.properties()...)...)
 	switch {
 	case err != nil:
@@ -115,14 +219,14 @@ func verifyNginx(p *policy.Policy, f *Facts) check.Finding {
 	case !p.NginxIsEdge():
 		return check.Moot("edge.engine is %s: the policy has no nginx to look at", p.Edge.Engine)
 	case has["LoadState"] != "loaded":
-		return check.Failed(nginxService+" is "+has["LoadState"], want, "apt-get install nginx; then: ringwall nginx install")
+		return check.Failed(nginxService+" is "+has["LoadState"], want, "ringwall host apply")
 	}
 	for _, name := range []string{nginxService, nginxPath} {
 		switch u, err := f.Unit(name); {
 		case err != nil:
 			return check.Unseen("%v", err)
 		case u.Load != "loaded":
-			return check.Failed(name+" is "+u.Load, want, install)
+			return check.Failed(name+" is "+u.Load, want, differs)
 		case !u.Running():
 			return check.Failed(name+" is "+u.Active, want, apply)
 		case u.Enabled != "enabled":
@@ -142,7 +246,7 @@ func verifyNginx(p *policy.Policy, f *Facts) check.Finding {
 	var no *Refusal
 	switch {
 	case errors.As(err, &no) && no.Code == 1:
-		return check.Failed("nginx has not what the policy says: "+firstLine(said), want, install)
+		return check.Failed("nginx has not what the policy says: "+firstLine(said), want, differs)
 	case err != nil:
 		return check.Unseen("whether nginx has what the policy says: %v", err)
 	}

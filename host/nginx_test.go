@@ -1,7 +1,9 @@
 package host_test
 
 import (
+	"encoding/json"
 	"errors"
+	"io/fs"
 	"strings"
 	"testing"
 	"time"
@@ -43,12 +45,14 @@ func TestVerdictsOfNginx(t *testing.T) {
 	}{
 		"right":           {func(texts) {}, check.Pass, "with the configuration of /etc/ringwall/ringwall.yaml"},
 		"changed by hand": {says(nginxDiff, "nothing differs\n", "no"), check.Fail, "has not what the policy says"},
-		"not compared":    {func(m texts) { delete(m.said, nginxDiff) }, check.Unknown, errDark.Error()},
-		"no nginx":        {says(nginxShow, "=loaded", "=not-found"), check.Fail, "nginx.service is not-found"},
-		"stopped":         {says(nginxUnit, "=active", "=failed"), check.Fail, "nginx.service is failed"},
-		"not at boot":     {says(nginxUnit, "=enabled", "=disabled"), check.Fail, "nginx.service is disabled"},
-		"told by nobody":  {says(nginxPath, "=active", "=inactive"), check.Fail, "ringwall-nginx.path is inactive"},
-		"no path":         {says(nginxPath, "=loaded", "=not-found"), check.Fail, "ringwall-nginx.path is not-found"},
+		"not read by it": {func(m texts) { m.said[nginxDiff] = "no: /etc/x.conf: nginx has not read this" }, check.Fail,
+			"/etc/x.conf: nginx has not read this"},
+		"not compared":   {func(m texts) { delete(m.said, nginxDiff) }, check.Unknown, errDark.Error()},
+		"no nginx":       {says(nginxShow, "=loaded", "=not-found"), check.Fail, "nginx.service is not-found"},
+		"stopped":        {says(nginxUnit, "=active", "=failed"), check.Fail, "nginx.service is failed"},
+		"not at boot":    {says(nginxUnit, "=enabled", "=disabled"), check.Fail, "nginx.service is disabled"},
+		"told by nobody": {says(nginxPath, "=active", "=inactive"), check.Fail, "ringwall-nginx.path is inactive"},
+		"no path":        {says(nginxPath, "=loaded", "=not-found"), check.Fail, "ringwall-nginx.path is not-found"},
 		"path not at boot": {says(nginxPath, "=enabled", "=disabled"), check.Fail,
 			"ringwall-nginx.path is disabled"},
 		"no drop-in":     {says(nginxShow, "ProtectHome=read-only", "ProtectHome=no"), check.Fail, "ProtectHome=no"},
@@ -73,7 +77,35 @@ func TestVerdictsOfNginx(t *testing.T) {
 	}
 }
 
-// TestPlansOfNginx: nothing is touched before nginx has what the policy says, and
+// partsOf is what ringwall nginx parts says.
+func partsOf(ready bool, files ...host.File) string {
+	b, _ := json.Marshal(map[string]any{"files": files, "private": []string{"/etc/nginx/ringwall/proof.conf"}, "ready": ready})
+	return string(b)
+}
+
+const (
+	nginxParts    = "ringwall nginx parts --policy /etc/ringwall/ringwall.yaml"
+	nginxPackaged = nginxParts + " --nginx-version nginx/1.22.1 built with OpenSSL 3.0"
+)
+
+var (
+	nginxFolder = host.File{Path: "/etc/nginx/ringwall", Mode: 0o700, Folder: true}
+	nginxWatch  = host.File{Path: "/etc/systemd/system/ringwall-nginx.path", Mode: 0o644, Content: "watch"}
+	nginxConf   = host.File{Path: "/etc/nginx/conf.d/ringwall.conf", Mode: 0o644, Content: "server"}
+	welcome     = host.File{Path: "/etc/nginx/sites-enabled/default", Absent: true}
+)
+
+// has is a file as a change makes it.
+func (m texts) has(f host.File) {
+	state := file(f.Content)
+	state.Mode = fs.FileMode(f.Mode)
+	if f.Folder {
+		state.Mode |= fs.ModeDir
+	}
+	m.files[f.Path] = state
+}
+
+// TestPlansOfNginx: nothing is touched where nginx cannot have what the policy says, and
 // nothing of an nginx that is not the edge.
 func TestPlansOfNginx(t *testing.T) {
 	plan := func(m texts, p *policy.Policy) ([]host.Change, error) {
@@ -87,48 +119,157 @@ func TestPlansOfNginx(t *testing.T) {
 	}
 	titles := func(changes []host.Change) (out string) {
 		for _, c := range changes {
-			if c.Unit != nil {
+			switch {
+			case c.Early:
+				out += "early "
+			}
+			switch {
+			case c.Unit != nil:
 				out += string(c.Unit.Do) + " " + c.Unit.Name + "; "
-			} else {
+			case c.Package != nil:
+				out += strings.Join(c.Package.Names, " ") + "; "
+			case c.Command != nil:
+				out += strings.Join(c.Command.Argv[:3], " ") + "; "
+			case c.File.Absent:
+				out += "no " + c.File.Path + "; "
+			default:
 				out += c.File.Path + "; "
 			}
 		}
 		return out
 	}
-	m, p := nginxMachine()
-	changes, err := plan(m, p)
-	if got := titles(changes); err != nil || got != nginxDropIn+"; restart nginx.service; " {
-		t.Errorf("%q %v", got, err)
+	const waits = "/etc/systemd/system/nginx.service.d/ringwall-first.conf"
+	whole := func(ready bool) texts { // an nginx that has all
+		m, _ := nginxMachine()
+		m.said[nginxParts] = partsOf(ready, welcome, nginxFolder, nginxWatch, nginxConf)
+		for _, f := range []host.File{nginxFolder, nginxWatch, nginxConf} {
+			m.has(f)
+		}
+		m.files[nginxDropIn] = file(dropInOf(t))
+		return m
 	}
-	m.files[nginxDropIn] = file(changes[0].File.Content)
-	if changes, err := plan(m, p); err != nil || len(changes) != 0 {
-		t.Errorf("a second plan: %q %v", titles(changes), err)
-	}
-	delete(m.files, nginxDropIn)
-	m.said[nginxUnit] = strings.Replace(on, "=active", "=inactive", 1)
-	m.said[nginxPath] = strings.Replace(on, "=enabled", "=disabled", 1)
-	changes, err = plan(m, p)
-	if got := titles(changes); err != nil || got != nginxDropIn+"; enable nginx.service; enable ringwall-nginx.path; " {
-		t.Errorf("%q %v", got, err)
+	for name, tt := range map[string]struct {
+		change func(texts)
+		want   string
+	}{
+		"right": {func(texts) {}, ""},
+		"from a bare server": {func(m texts) {
+			m.said[nginxUnit], m.said[nginxPath] = "LoadState=not-found\nActiveState=inactive\nUnitFileState=\n", "LoadState=not-found\nActiveState=inactive\nUnitFileState=\n"
+			m.said[nginxPackaged] = partsOf(false, welcome, nginxFolder, nginxWatch, nginxConf)
+			delete(m.said, nginxParts)
+			for _, f := range []host.File{nginxFolder, nginxWatch, nginxConf} {
+				delete(m.files, f.Path)
+			}
+			delete(m.files, nginxDropIn)
+		}, "early " + waits + "; early nginx; " + nginxDropIn + "; no " + welcome.Path + "; " + nginxFolder.Path + "; ringwall nginx prepare; " + nginxWatch.Path + "; " + nginxConf.Path + "; no " + waits + "; enable nginx.service; enable ringwall-nginx.path; "},
+		"the page of welcome": {func(m texts) { m.files[welcome.Path] = host.FileState{Exists: true, Mode: fs.ModeSymlink | 0o777} }, "no " + welcome.Path + "; reload nginx.service; "},
+		"a line by hand":      {func(m texts) { m.files[nginxConf.Path] = file("servant") }, nginxConf.Path + "; reload nginx.service; "},
+		"no secret":           {func(m texts) { m.said[nginxParts] = partsOf(false, welcome, nginxFolder, nginxWatch, nginxConf) }, "ringwall nginx prepare; reload nginx.service; "},
+		"another path":        {func(m texts) { m.files[nginxWatch.Path] = file("elsewhere") }, nginxWatch.Path + "; reload nginx.service; restart ringwall-nginx.path; "},
+		"not read": {func(m texts) {
+			m.said[nginxDiff] = "no: /etc/nginx/conf.d/ringwall.conf: nginx has not read this since"
+		}, "reload nginx.service; "},
+		"not shut in": {func(m texts) { delete(m.files, nginxDropIn); delete(m.files, nginxConf.Path) }, nginxDropIn + "; " + nginxConf.Path + "; restart nginx.service; "},
+		"stopped": {func(m texts) {
+			m.said[nginxUnit] = strings.Replace(on, "=active", "=inactive", 1)
+			delete(m.files, nginxConf.Path)
+		}, nginxConf.Path + "; enable nginx.service; "},
+		"told by nobody": {func(m texts) { m.said[nginxPath] = strings.Replace(on, "=enabled", "=disabled", 1) }, "enable ringwall-nginx.path; "},
+	} {
+		m := whole(true)
+		tt.change(m)
+		_, p := nginxMachine()
+		changes, err := plan(m, p)
+		if got := titles(changes); err != nil || got != tt.want {
+			t.Errorf("%s: %q %v, want %q", name, got, err, tt.want)
+		}
+		for _, c := range changes {
+			if c.File != nil && c.File.Path == nginxConf.Path && strings.Join(c.File.Check, " ") != "nginx -t" {
+				t.Errorf("%s: nobody judges %s", name, c.File.Path)
+			}
+		}
 	}
 	for name, tt := range map[string]struct {
 		change func(texts)
 		hint   string
 	}{
-		"no nginx":     {func(m texts) { m.said[nginxUnit] = strings.Replace(on, "=loaded", "=not-found", 1) }, "apt-get install nginx"},
-		"no proof":     {func(m texts) { delete(m.files, "/etc/ringwall/secrets/edge_nginx_proof") }, "which ringwall nginx install makes"},
-		"not as it is": {func(m texts) { m.said[nginxDiff] = "no" }, "ringwall nginx install, then apply again"},
+		"masked":         {func(m texts) { m.said[nginxUnit] = strings.Replace(on, "=loaded", "=masked", 1) }, "nginx.service is masked"},
+		"no service":     {func(m texts) { delete(m.files, "/usr/local/bin/ringwall") }, "there is no /usr/local/bin/ringwall"},
+		"cannot be made": {func(m texts) { m.said[nginxParts] = "no" }, "nginx is left as it is"},
 	} {
-		m, p := nginxMachine()
+		m := whole(true)
 		tt.change(m)
+		_, p := nginxMachine()
 		changes, err := plan(m, p)
 		var hint host.Hint
 		if !errors.As(err, &hint) || !strings.Contains(string(hint), tt.hint) || changes != nil {
 			t.Errorf("%s: %q %v", name, titles(changes), err)
 		}
 	}
-	p.Edge.Engine = "builtin"
+	p := policy.Default()
 	if changes, err := plan(texts{}, p); err != nil || changes != nil {
 		t.Errorf("another edge: %q %v", titles(changes), err)
+	}
+}
+
+// dropInOf is nginx's sandbox, as the plan writes it where it is missing.
+func dropInOf(t *testing.T) string {
+	t.Helper()
+	m, p := nginxMachine()
+	m.said[nginxParts] = partsOf(true)
+	changes, _, err := host.Plan(onlyNginx(p), host.NewFacts(m), time.Now())
+	for _, c := range changes {
+		if c.File != nil && c.File.Path == nginxDropIn {
+			return c.File.Content
+		}
+	}
+	t.Fatalf("no drop-in is planned: %v", err)
+	return ""
+}
+
+// onlyNginx waives all other controls.
+func onlyNginx(p *policy.Policy) *policy.Policy {
+	for _, c := range host.Controls() {
+		if c.ID != "host/nginx" {
+			p.Waivers = append(p.Waivers, policy.Waiver{Control: c.ID, Reason: "not what is looked at", Until: time.Now().Add(48 * time.Hour)})
+		}
+	}
+	return p
+}
+
+// TestTheServiceBehindNginx: the secret comes before the service that has it, and where
+// nginx cannot be had nothing is started that nobody would be served by.
+func TestTheServiceBehindNginx(t *testing.T) {
+	plan := func(parts string) []host.Change {
+		m, p := nginxMachine()
+		delete(m.files, "/etc/ringwall/secrets/edge_nginx_proof")
+		m.said[nginxParts] = parts
+		for _, name := range []string{"ringwall.service", "ringwall-https.socket", "ringwall-redirect.socket", "ringwall-http3.socket"} {
+			m.said["systemctl show --no-pager --property=LoadState,ActiveState,UnitFileState -- "+name] = "LoadState=not-found\nActiveState=inactive\nUnitFileState=\n"
+		}
+		for _, c := range host.Controls() {
+			if c.ID == "host/service" {
+				changes, err := c.Plan(p, host.NewFacts(m))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return changes
+			}
+		}
+		return nil
+	}
+	changes := plan(partsOf(false))
+	if len(changes) == 0 || !changes[0].Early || changes[0].Command == nil || changes[0].Command.Argv[2] != "prepare" || changes[0].Command.Files[0] != "/etc/ringwall/secrets/edge_nginx_proof" {
+		t.Fatalf("%+v", changes)
+	}
+	given := false
+	for _, c := range changes {
+		given = given || c.File != nil && strings.Contains(c.File.Content, "\nLoadCredential=edge_nginx_proof:/etc/ringwall/secrets/edge_nginx_proof\n")
+	}
+	if !given {
+		t.Error("the service is not given the secret")
+	}
+	if changes := plan("no"); changes != nil {
+		t.Errorf("without an nginx: %+v", changes)
 	}
 }

@@ -82,10 +82,24 @@ func verifyProtocols(_ *policy.Policy, f *Facts) check.Finding {
 		return check.Failed("modprobe would load "+strings.Join(open, ", "), "modprobe --showconfig has an install line of /bin/false for each", "ringwall host apply")
 	case kind != "":
 		return notOurs(kind, "modprobe refuses them here, and the modules are those")
+	}
+	builtin, err := f.BuiltinModules()
+	if err != nil {
+		return check.Unseen("whether one is built into the kernel: %v", err)
+	}
+	var within []string
+	for _, name := range unusedModules {
+		if builtin[name] {
+			within = append(within, name)
+		}
+	}
+	switch {
+	case len(within) > 0:
+		return check.Unseen("built into this kernel, where modprobe refuses nothing: %s; whether a socket or a mount of theirs works depends on the kernel: take a kernel of the distribution, or waive host/protocols with that reason", strings.Join(within, ", "))
 	case len(idle) > 0:
 		return check.Unseen("loaded before, and idle as far as the kernel says: %s; when nothing needs it: modprobe -r %s, then ringwall host apply", strings.Join(idle, ", "), idle[0])
 	case len(used) > 0:
-		return check.Passed("modprobe refuses all but what is in use: %s", strings.Join(used, ", "))
+		return check.Passed("none is built in, and modprobe refuses all but what is in use: %s", strings.Join(used, ", "))
 	}
-	return check.Passed("modprobe refuses %d modules, and none of them is loaded", len(unusedModules))
+	return check.Passed("modprobe refuses %d modules, and none of them is loaded or built in", len(unusedModules))
 }

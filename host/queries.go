@@ -46,6 +46,7 @@ const (
 	askCrontab   Query = "crontab -l, of nobody"
 	askAt        Query = "atq, of nobody"
 	askNginx     Query = "ringwall nginx diff"
+	askParts     Query = "ringwall nginx parts"
 )
 
 var queries = map[Query][]string{
@@ -89,6 +90,7 @@ var queries = map[Query][]string{
 	// With the policy that ringwall.service has. The program of this machine compares,
 	// as only it knows what install writes: 0 is the same, 1 is not, else it could not.
 	askNginx: {"ringwall", "nginx", "diff", "--policy", servicePolicy},
+	askParts: {"ringwall", "nginx", "parts", "--policy", servicePolicy},
 }
 
 // sshdFolderOfItsOwn is where sshd locks its unprivileged half in, and without which

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -50,10 +51,7 @@ func noService(p *policy.Policy, f *Facts) (string, error) {
 		return "there is no " + serviceBinary, err
 	}
 	switch {
-	case p.NginxIsEdge():
-		if found, err = f.Glob(proofFile); err != nil || len(found) == 0 {
-			return "there is no " + proofFile + " that nginx proves itself with, which ringwall nginx install makes", err
-		}
+	case p.NginxIsEdge(): // it has the certificate
 		return "", nil
 	case p.Edge.TLS.Cert == "" && p.Edge.TLS.ACME.Email == "":
 		return "edge.tls names no certificate, and nothing is served without", nil
@@ -70,6 +68,14 @@ func planService(p *policy.Policy, f *Facts) ([]Change, error) {
 	if err != nil || there.Exists && !strings.HasPrefix(there.Content, writtenByUs) {
 		return nil, err // somebody's own, which is only looked at
 	}
+	proof, err := nginxProof(p, f)
+	var hint Hint
+	switch {
+	case errors.As(err, &hint): // host/nginx tells it: nobody could be served behind that nginx
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
 	units, err := serviceUnits(p, f)
 	if err != nil {
 		return nil, err
@@ -84,7 +90,7 @@ func planService(p *policy.Policy, f *Facts) ([]Change, error) {
 	}
 	// Only root enters what is in it of the host ring's.
 	files = append(files, &File{Path: stateFolder, Mode: 0o755, Folder: true}, &File{Path: secretsFolder, Mode: 0o700, Folder: true})
-	var changes []Change
+	changes := proof
 	for _, file := range files {
 		title := "the unit " + filepath.Base(file.Path)
 		switch file.Path {
@@ -122,6 +128,27 @@ func planService(p *policy.Policy, f *Facts) ([]Change, error) {
 	return changes, nil
 }
 
+// nginxProof is the change that makes the secret that nginx proves itself with. Its
+// error is a Hint where the policy's nginx cannot be had.
+func nginxProof(p *policy.Policy, f *Facts) ([]Change, error) {
+	if !p.NginxIsEdge() {
+		return nil, nil
+	}
+	found, err := f.Glob(proofFile)
+	if err != nil || len(found) > 0 {
+		return nil, err
+	}
+	unit, err := f.Unit(nginxService)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.nginxParts(unit.Load == "loaded"); err != nil {
+		return nil, err
+	}
+	return []Change{{Title: "make the secret that nginx proves itself with", Early: true,
+		Command: &Command{Argv: []string{"ringwall", "nginx", "prepare", "--policy", servicePolicy}, Files: []string{proofFile}}}}, nil
+}
+
 type unitFile struct{ name, content string }
 
 var secretName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
@@ -146,6 +173,10 @@ func serviceUnits(p *policy.Policy, f *Facts) ([]unitFile, error) {
 	secrets, err := f.Glob(secretsFolder + "/*")
 	if err != nil {
 		return nil, err
+	}
+	if p.NginxIsEdge() && !slices.Contains(secrets, proofFile) { // nginxProof makes it
+		secrets = append(secrets, proofFile)
+		slices.Sort(secrets)
 	}
 	var units []unitFile
 	for _, name := range names {

@@ -57,7 +57,8 @@ func rightMachine() *machine {
 	m := &machine{
 		files: map[string]string{
 			"/etc/os-release": "ID=debian\nVERSION_ID=\"12\"\n", "/proc/net/route": routes, "/proc/modules": "ext4 100 1 - Live 0x0\nusb_storage 81920 2 uas, Live 0x0\n",
-			"/proc/self/mountinfo": "21 1 8:1 / / rw - ext4 /dev/sda1 rw\n",
+			"/proc/self/mountinfo":       "21 1 8:1 / / rw - ext4 /dev/sda1 rw\n",
+			"/proc/sys/kernel/osrelease": "6.1.0-40-amd64\n", "/lib/modules/6.1.0-40-amd64/modules.builtin": "kernel/fs/ext4/ext4.ko\nkernel/crypto/rxrpc-like.ko\n",
 		},
 		said: map[host.Query]string{"systemd-detect-virt": "none\n", "timedatectl show": "yes\n"},
 		units: map[string]string{
@@ -122,6 +123,8 @@ func TestVerdictsOfTheKernel(t *testing.T) {
 			m.said["modprobe --showconfig"] = "install sctp /sbin/modprobe --ignore-install sctp\n" + m.said["modprobe --showconfig"]
 		}, check.Fail, "would load sctp"},
 		{"idle", "host/protocols", file("/proc/modules", "sctp 400 0 - Live 0x0\nusb_storage 1 1 - Live 0x0\n"), check.Unknown, "modprobe -r sctp"},
+		{"built in", "host/protocols", file("/lib/modules/6.1.0-40-amd64/modules.builtin", "kernel/net/can/can.ko\nkernel/drivers/firewire/firewire-ohci.ko\n"), check.Unknown, "modprobe refuses nothing: can, firewire_ohci;"},
+		{"no list of what is built in", "host/protocols", func(m *machine) { delete(m.files, "/lib/modules/6.1.0-40-amd64/modules.builtin") }, check.Unknown, "there is no /lib/modules/6.1.0-40-amd64/modules.builtin"},
 
 		{"right", "host/time", nil, check.Pass, "systemd-timesyncd.service"},
 		{"no service", "host/time", func(m *machine) { m.units = nil }, check.Fail, "no service"},

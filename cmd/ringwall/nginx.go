@@ -38,7 +38,7 @@ docs/nginx.md.`,
 	cmd.PersistentFlags().StringVar(&f.binary, "nginx", "", "nginx itself (default the one that the policy was installed on, but to render the one in PATH, then /usr/sbin/nginx)")
 	cmd.PersistentFlags().StringVar(&f.conf, "nginx-conf", "", "its main file (default the one that it was built for)")
 	cmd.PersistentFlags().StringVar(&f.prefix, "nginx-prefix", "", "its folder (default likewise)")
-	cmd.AddCommand(nginxRenderCommand(f), nginxInstallCommand(f), nginxDiffCommand(f))
+	cmd.AddCommand(nginxRenderCommand(f), nginxInstallCommand(f), nginxDiffCommand(f), nginxPartsCommand(f), nginxPrepareCommand(f))
 	return cmd
 }
 

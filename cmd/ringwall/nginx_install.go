@@ -58,7 +58,8 @@ prints it as lines of a policy with what no line can say, and, once the policy i
 for its name, has this site take its place.
 
 Exit 0: in force and proved; 1: something failed, and all is as it was; 2: the
-policy or the command line is wrong.`,
+policy or the command line is wrong; 3: in force, and not all of it proved, as
+some checks could not be made.`,
 		Example: `  ringwall nginx install
   ringwall nginx install --adopt /etc/nginx/sites-enabled/api`,
 		Args: cobra.NoArgs,
@@ -106,8 +107,12 @@ func installNginx(ctx context.Context, out io.Writer, f *nginxFlags, adopt, ca s
 	}
 	in := &nginx.Installer{Host: h, Options: o, Owner: stateOwner(p), Adopt: adopt,
 		Say: func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }}
+	unseen := 0
 	if !skip {
-		in.Check = func(ctx context.Context) error { return checkNginx(ctx, out, p, h, ca) }
+		in.Check = func(ctx context.Context) (err error) {
+			unseen, err = checkNginx(ctx, out, p, h, ca)
+			return err
+		}
 	}
 	switch err := in.Install(ctx, p); {
 	case errors.Is(err, nginx.ErrNeedsCertificate):
@@ -119,6 +124,9 @@ func installNginx(ctx context.Context, out io.Writer, f *nginxFlags, adopt, ca s
 	}
 	fmt.Fprintf(out, "in force: https://%s through nginx\n", p.Site)
 	watchNginx(ctx, out)
+	if unseen > 0 {
+		return &failure{fmt.Errorf("it is in force, and not all of it is proved: %s could not be seen", count(unseen, "control")), 3, "ringwall check https://" + p.Site + " --policy " + policyPath(f.policy)}
+	}
 	return nil
 }
 
@@ -196,11 +204,12 @@ func adoptNginx(ctx context.Context, out io.Writer, h nginx.Host, file string, p
 	return false, nil
 }
 
-// checkNginx looks at the site on this machine, past any name server.
-func checkNginx(ctx context.Context, out io.Writer, p *policy.Policy, h nginx.Host, ca string) error {
+// checkNginx looks at the site on this machine, past any name server, and says how many
+// controls could not be seen.
+func checkNginx(ctx context.Context, out io.Writer, p *policy.Policy, h nginx.Host, ca string) (unseen int, err error) {
 	host, port, err := net.SplitHostPort(p.Edge.Listen)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
 		host = "127.0.0.1"
@@ -213,21 +222,21 @@ func checkNginx(ctx context.Context, out io.Writer, p *policy.Policy, h nginx.Ho
 	if ca != "" {
 		b, err := os.ReadFile(ca)
 		if err != nil {
-			return fmt.Errorf("--cacert: %w", err)
+			return 0, fmt.Errorf("--cacert: %w", err)
 		}
 		if cfg.RootCAs, err = x509.SystemCertPool(); err != nil {
 			cfg.RootCAs = x509.NewCertPool()
 		}
 		if !cfg.RootCAs.AppendCertsFromPEM(b) {
-			return fmt.Errorf("--cacert %s: no PEM certificate is in it", ca)
+			return 0, fmt.Errorf("--cacert %s: no PEM certificate is in it", ca)
 		}
 	}
 	c, err := probe.New(at, probe.Options{TLS: cfg, Address: host, MaxRequests: 1000, Pace: pace(p)})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if err := answers(ctx, c, p, h); err != nil {
-		return err
+		return 0, err
 	}
 	fmt.Fprintf(out, "looking at %s from outside, which takes a minute\n", at)
 	report := check.Run(ctx, slices.Concat(edge.Checks(p, c, time.Now()), app.Checks(p, c, time.Now())), check.Options{})
@@ -236,22 +245,22 @@ func checkNginx(ctx context.Context, out io.Writer, p *policy.Policy, h nginx.Ho
 }
 
 // proved is an error unless the report was made to its end, nothing in it failed and
-// something passed. What could not be seen is told.
-func proved(ctx context.Context, out io.Writer, report check.Report) error {
+// something passed. What could not be seen is told, and counted.
+func proved(ctx context.Context, out io.Writer, report check.Report) (unseen int, err error) {
 	if err := ctx.Err(); err != nil { // all that was not seen by then is unknown
-		return err
+		return 0, err
 	}
 	s := report.Summary()
 	if s.Fail == 0 && s.Unknown == 0 && s.Pass > 0 {
 		fmt.Fprintf(out, "%s\n", s)
-		return nil
+		return 0, nil
 	}
 	// Who is told may be gone: that is no reason to take back what is proved.
 	_ = report.WriteText(out, check.Text{})
 	if s.Fail > 0 || s.Pass == 0 {
-		return fmt.Errorf("the outside check: %s", s)
+		return 0, fmt.Errorf("the outside check: %s", s)
 	}
-	return nil
+	return s.Unknown, nil
 }
 
 // answers waits until the site is served through nginx: its old workers may take

@@ -35,7 +35,10 @@ func TestProved(t *testing.T) {
 		for i, f := range tt.findings {
 			report.Results = append(report.Results, check.Result{Meta: check.Meta{ID: []string{"edge/tls", "edge/redirect"}[i]}, Finding: f})
 		}
-		err := proved(tt.ctx, out, report)
+		unseen, err := proved(tt.ctx, out, report)
+		if want := map[string]int{"one is unknown": 1}[name]; unseen != want {
+			t.Errorf("%s: %d are said to be unseen", name, unseen)
+		}
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", name, err, tt.want)
 		}

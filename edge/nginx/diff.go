@@ -7,13 +7,14 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/ringwall/ringwall/policy"
 )
 
 // Diff compares what the policy says with the files that are there: "" when
-// nothing differs, the last install came to its end, and there is a certificate.
-// Secrets are not shown. It writes nothing.
+// nothing differs, the last install came to its end, there is a certificate, and the
+// nginx that runs has read them all. Secrets are not shown. It writes nothing.
 func (in *Installer) Diff(ctx context.Context, p *policy.Policy) (string, error) {
 	var err error
 	if in.Options.Version, err = in.Host.Version(ctx); err != nil {
@@ -46,7 +47,36 @@ func (in *Installer) Diff(ctx context.Context, p *policy.Policy) (string, error)
 		}
 		out.WriteString(d)
 	}
-	return out.String(), nil
+	not, err := in.unread(ctx, p, files, changes)
+	for _, name := range not {
+		fmt.Fprintf(&out, "%s: %s\n", name, NotRead)
+	}
+	return out.String(), err
+}
+
+// NotRead ends the line of Diff about a file that the running nginx has not read.
+const NotRead = "nginx has not read this since it was changed: it runs with what was there before, until a reload that goes well"
+
+// unread are the files of the site that the running nginx has not read; none where
+// it does not run, as it begins with what is there.
+func (in *Installer) unread(ctx context.Context, p *policy.Policy, files []File, changes []Change) ([]string, error) {
+	pid, err := in.Host.Running(ctx, files)
+	if err != nil || pid == 0 {
+		return nil, err
+	}
+	cert, key := Certificate(p)
+	patience := map[string]time.Duration{cert: 0, key: 0}
+	for _, f := range files {
+		if strings.HasPrefix(f.Name, p.Edge.Nginx.Folder+"/") || f.Name == p.Edge.Nginx.Conf {
+			patience[f.Name] = 0
+		}
+	}
+	for _, c := range changes {
+		if strings.HasPrefix(c.Path, p.Edge.Nginx.State+"/") { // Ringwall writes it, and has nginx read it
+			patience[c.Path] = 2 * Every
+		}
+	}
+	return unread(pid, patience)
 }
 
 func (c Change) diff() (string, error) {

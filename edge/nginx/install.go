@@ -68,9 +68,7 @@ func (in *Installer) Install(ctx context.Context, p *policy.Policy) error {
 	if say == nil {
 		say = func(string, ...any) {}
 	}
-	if in.Options.Now == nil {
-		in.Options.Now = time.Now
-	}
+	in.defaults()
 	lock, err := lockInstall(in.backups(p))
 	if err != nil {
 		return err
@@ -111,6 +109,12 @@ func (in *Installer) Install(ctx context.Context, p *policy.Policy) error {
 	return nil
 }
 
+func (in *Installer) defaults() {
+	if in.Options.Now == nil {
+		in.Options.Now = time.Now
+	}
+}
+
 func (in *Installer) backups(p *policy.Policy) string {
 	if in.Backups != "" {
 		return in.Backups
@@ -141,13 +145,7 @@ func lockInstall(root string) (*os.File, error) {
 
 // ready sees whether an install can begin.
 func (in *Installer) ready(ctx context.Context, p *policy.Policy) (files []File, pid int, err error) {
-	if in.Options.Version, err = in.Host.Version(ctx); err != nil {
-		return nil, 0, err
-	}
-	if err := in.Host.Test(ctx); err != nil {
-		return nil, 0, fmt.Errorf("nginx's configuration is wrong as it is, before anything of Ringwall's: %w", err)
-	}
-	if files, err = in.Host.Files(ctx); err != nil {
+	if in.Options.Version, files, err = in.nginx(ctx); err != nil {
 		return nil, 0, err
 	}
 	pid, err = in.Host.Running(ctx, files)
@@ -161,6 +159,19 @@ func (in *Installer) ready(ctx context.Context, p *policy.Policy) (files []File,
 		return nil, 0, err
 	}
 	return files, pid, in.ringAnswers(ctx, p)
+}
+
+// nginx asks the host's nginx which it is and what it reads. An error when its own
+// configuration is wrong.
+func (in *Installer) nginx(ctx context.Context) (v Version, files []File, err error) {
+	if v, err = in.Host.Version(ctx); err != nil {
+		return v, nil, err
+	}
+	if err := in.Host.Test(ctx); err != nil {
+		return v, nil, fmt.Errorf("nginx's configuration is wrong as it is, before anything of Ringwall's: %w", err)
+	}
+	files, err = in.Host.Files(ctx)
+	return v, files, err
 }
 
 // capable is an error for controls that this nginx cannot do, and that are not
@@ -300,10 +311,12 @@ func (in *Installer) Plan(p *policy.Policy, files []File) (changes []Change, wai
 	if !p.Edge.Nginx.Proof.Set() {
 		return nil, false, p.Errorf("edge.nginx.proof", "ringwall nginx install makes it", "there is no secret that nginx could prove itself with")
 	}
+	return in.plan(p, files)
+}
+
+func (in *Installer) plan(p *policy.Policy, files []File) (changes []Change, waits bool, err error) {
+	in.defaults()
 	o := in.Options
-	if o.Now == nil {
-		o.Now = time.Now
-	}
 	cert, _ := Certificate(p)
 	if _, err := os.Stat(cert); errors.Is(err, fs.ErrNotExist) && !p.Edge.TLS.ACME.Enabled() {
 		if p.Edge.Redirect == "" {

@@ -66,7 +66,7 @@ func (s *server) startAt(t *testing.T, at string) func() {
 
 func (s *server) installer(t *testing.T) *nginx.Installer {
 	t.Helper()
-	nginx.MachineAt(t, filepath.Join(s.dir, "machine")) // not there: this machine keeps its own units
+	nginx.MachineAt(t, filepath.Join(s.dir, "machine"), false) // this machine keeps its own units
 	return &nginx.Installer{Host: nginx.Host{Binary: nginxBinary(t), Conf: filepath.Join(s.dir, "nginx.conf"), Prefix: s.dir}, Options: nginx.Options{Headers: headers}}
 }
 

@@ -29,10 +29,8 @@ func (in *Installer) system(p *policy.Policy) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := []Change{{Path: filepath.Join(n.Folder, hostFile), Mode: 0o600, Text: string(which) + "\n"}}
-	if fi, err := os.Stat(logrotateFolder); err == nil && fi.IsDir() {
-		out = append(out, Change{Path: filepath.Join(logrotateFolder, "ringwall-nginx"), Mode: 0o644, Text: Logrotate(p, in.Host)})
-	}
+	out := []Change{{Path: filepath.Join(n.Folder, hostFile), Mode: 0o600, Text: string(which) + "\n"},
+		{Path: filepath.Join(logrotateFolder, "ringwall-nginx"), Mode: 0o644, Text: Logrotate(p, in.Host)}}
 	if _, err := os.Stat(systemdRuns); err != nil {
 		return out, nil
 	}

@@ -16,7 +16,7 @@ func TestUnitsNameTheNginx(t *testing.T) {
 	p := nginxPolicy(t)
 	p.Edge.Nginx.Proof = policy.NewSecret(testProof)
 	dir := t.TempDir()
-	nginx.MachineAt(t, dir)
+	nginx.MachineAt(t, dir, true)
 	in := &nginx.Installer{Host: nginx.Host{Binary: "/opt/openresty/nginx", Conf: "/opt/openresty/nginx.conf", Prefix: "/opt/openresty"},
 		Options: nginx.Options{Version: nginx.Version{Major: 1, Minor: 22}, Headers: headers, WithoutTLS: true, Now: time.Now}}
 	changes, _, err := in.Plan(p, nil)

@@ -26,11 +26,13 @@ type fileBefore struct {
 	UID    int         `json:"uid"`
 	GID    int         `json:"gid"`
 	Backup string      `json:"backup,omitempty"` // its copy, in the apply's folder
+	Link   string      `json:"link,omitempty"`   // where it led, of a link that was taken away
 	Made   []string    `json:"made,omitempty"`   // folders above that were missing, the deepest first
 }
 
-// keep copies a file into the apply's folder and says how it was.
-func (a *Apply) keep(path, name string) (fileBefore, error) {
+// keep copies a file into the apply's folder and says how it was. A link is only ever
+// taken away.
+func (a *Apply) keep(path, name string, absent bool) (fileBefore, error) {
 	b := fileBefore{Path: path}
 	fi, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -42,6 +44,11 @@ func (a *Apply) keep(path, name string) (fileBefore, error) {
 		}
 	}
 	if err != nil {
+		return b, err
+	}
+	if absent && fi.Mode()&fs.ModeSymlink != 0 {
+		b.Exists = true
+		b.Link, err = os.Readlink(path)
 		return b, err
 	}
 	st, ok := fi.Sys().(*syscall.Stat_t)
@@ -67,6 +74,9 @@ func (a *Apply) keep(path, name string) (fileBefore, error) {
 // neither what was there nor what we wrote, is kept aside.
 func (a *Apply) back(b fileBefore, wrote string) error {
 	_ = os.Remove(temporary(b.Path))
+	if b.Link != "" {
+		return a.linkBack(b)
+	}
 	if a.unchanged(b) {
 		return nil // which also holds where nothing can be written
 	}
@@ -105,6 +115,20 @@ func (a *Apply) back(b fileBefore, wrote string) error {
 		err = overwrite(b.Path, content, b.Mode)
 	}
 	return err
+}
+
+// linkBack makes a link again, unless there is something in its place now.
+func (a *Apply) linkBack(b fileBefore) error {
+	switch _, err := os.Lstat(b.Path); {
+	case err == nil:
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if err := os.Symlink(b.Link, b.Path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(b.Path))
 }
 
 // unchanged reports that a file or folder is as it was.

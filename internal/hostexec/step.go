@@ -31,7 +31,7 @@ type after struct {
 // look says how things are before a change, and copies what it will overwrite.
 func (a *Apply) look(c host.Change, step int) (b before, err error) {
 	for i, path := range paths(c) {
-		f, err := a.keep(path, fmt.Sprintf("%03d-%d", step, i))
+		f, err := a.keep(path, fmt.Sprintf("%03d-%d", step, i), c.File != nil && c.File.Absent)
 		if err != nil {
 			return b, err
 		}
