@@ -28,6 +28,7 @@ func TestNginxFromABareServer(t *testing.T) {
 	w.api()
 	w.policy("")
 	w.Name("api.example.com")
+	w.Run("apt-get", "install", "-y", "-q", "--no-install-recommends", "logrotate") // host/logs is not looked at here
 	before := snap(t, s)
 
 	plan := o.MustSSH("root", ringwall+"plan 2>&1")
@@ -76,6 +77,7 @@ func TestNginxFromABareServer(t *testing.T) {
 	}
 
 	s.Run("ringwall", "host", "rollback")
+	s.Run("rm", "-r", "/root/.local") // of the checks
 	same(t, "rolled back", before, snap(t, s))
 	w.besideAnother(o)
 }
