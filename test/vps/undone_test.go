@@ -3,6 +3,7 @@
 package vps_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/ringwall/ringwall/check"
@@ -64,6 +65,11 @@ func opensAgain(t *testing.T, s *vps.Server) {
 			s.Run("sh", "-c", rest[i].back)
 		}
 		rest = later
+	}
+	// A key of the owner's own is confirmed like the first ones.
+	s.Run("sh", "-c", "ssh-keygen -q -t ed25519 -N '' -f /run/x && cat /run/x.pub >/home/deploy/.ssh/authorized_keys2")
+	if out := s.Run("ringwall", "host", "confirm", "--console"); !strings.HasPrefix(out, "known from now on:\n  key: deploy SHA256:") {
+		t.Errorf("a new key is confirmed: %s", out)
 	}
 	for _, res := range inside(t, s, policyFile).Results {
 		if was := find(before, res.ID); res.Verdict != was.Verdict {
