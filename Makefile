@@ -23,9 +23,9 @@ quick:                      ## the inner loop: no packages, no race detector, no
 	$(GO) vet ./...
 	$(GO) test -short ./...
 
-servers:                    ## all tests on booted Debian servers, however long; root
+servers:                    ## all tests on booted Debian and Ubuntu servers, however long; root
 	test/packages.sh
-	$(GO) test -v -parallel 2 -timeout 90m ./test/vps
+	$(GO) test -v -parallel 2 -timeout 120m ./test/vps
 
 fuzz:                       ## every fuzz target, for a quarter of an hour or so
 	test/fuzz.sh 60s 20s

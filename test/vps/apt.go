@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,7 +17,7 @@ import (
 )
 
 // serveApt is a proxy for apt in the namespace outside, which keeps packages
-// for the next run. It serves Debian's mirror and nothing else.
+// for the next run. It serves the mirrors of Debian and Ubuntu and nothing else.
 func serveApt(t testing.TB, namespace, address string) error {
 	l, err := ListenIn(namespace, address)
 	if err != nil {
@@ -29,14 +30,15 @@ func serveApt(t testing.TB, namespace, address string) error {
 }
 
 func apt(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodGet || r.URL.Hostname() != "deb.debian.org" {
+	archive := r.URL.Hostname()
+	if r.Method != http.MethodGet || !slices.Contains([]string{"deb.debian.org", "archive.ubuntu.com", "security.ubuntu.com"}, archive) {
 		http.Error(w, "this proxy is for apt", http.StatusForbidden)
 		return
 	}
-	// A package never changes under its name.
+	// A package never changes under its name, and is another one in another archive.
 	kept := ""
 	if strings.HasSuffix(r.URL.Path, ".deb") {
-		kept = filepath.Join(Cache(), "proxy", filepath.Base(r.URL.Path))
+		kept = filepath.Join(Cache(), "proxy", archive, filepath.Base(r.URL.Path))
 		if f, err := os.Open(kept); err == nil {
 			defer f.Close()
 			_, _ = io.Copy(w, f)

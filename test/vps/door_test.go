@@ -15,7 +15,7 @@ var update = flag.Bool("update", false, "write what the docs have of a run anew"
 // TestFromABareServer is the whole way: plan, apply, a new session, confirm.
 func TestFromABareServer(t *testing.T) {
 	t.Parallel()
-	for _, suite := range []string{"bookworm"} {
+	for suite, system := range map[string]string{"bookworm": "Debian 12", "jammy": "Ubuntu 22.04", "noble": "Ubuntu 24.04"} {
 		t.Run(suite, func(t *testing.T) {
 			t.Parallel()
 			s, o := bare(t, suite, "")
@@ -24,7 +24,7 @@ func TestFromABareServer(t *testing.T) {
 			if s.Read("/etc/ssh/sshd_config.d/00-ringwall.conf") != "" || s.Read("/var/lib/ringwall/host/lock") != "" {
 				t.Error("planning wrote")
 			}
-			session := "On a fresh Debian 12, as root:\n\n$ ringwall host apply --yes\n" + o.MustSSH("root", ringwall+"apply --yes 2>&1")
+			session := "On a fresh " + system + ", as root:\n\n$ ringwall host apply --yes\n" + o.MustSSH("root", ringwall+"apply --yes 2>&1")
 			session += "\nFrom another terminal of the owner's:\n\n$ ssh deploy@SERVER sudo ringwall host confirm\n" + o.MustSSH("deploy", "sudo env "+ringwall+"confirm 2>&1")
 			if out, err := o.SSH("root", "true"); err == nil {
 				t.Errorf("root gets in: %s", out)
@@ -44,7 +44,11 @@ func TestFromABareServer(t *testing.T) {
 				t.Errorf("status: %v\n%s", err, out)
 			}
 			session += "\n$ ssh deploy@SERVER sudo ringwall host status\n" + out
-			transcript(t, session)
+			if suite == "bookworm" {
+				transcript(t, session)
+			} else {
+				t.Log(session)
+			}
 		})
 	}
 }

@@ -1,6 +1,6 @@
 //go:build linux
 
-// Package vps is a disposable Debian server for tests: a real systemd with a
+// Package vps is a disposable Debian or Ubuntu server for tests: a real systemd with a
 // real OpenSSH, in a network namespace of its own, that starts in a second or
 // two from a copy of a base that is made once. A second namespace plays the
 // Internet: its owner and its attackers.
@@ -24,7 +24,7 @@ import (
 
 // A Server is one booted machine. Its methods end the test when they fail.
 type Server struct {
-	Suite   string // bookworm or trixie
+	Suite   string // bookworm, trixie, jammy or noble
 	Root    string // its file system, as this machine sees it
 	Address netip.Addr
 	Six     netip.Addr
@@ -83,7 +83,13 @@ func New(t testing.TB, suite string) *Server {
 	t.Helper()
 	Skip(t)
 	inTime(t)
+	if ubuntu[suite] != "" && !Until.IsZero() {
+		t.Skip("a base of Ubuntu's takes minutes to make: `make servers` has the time")
+	}
 	base, err := baseOf(suite)
+	if errors.Is(err, errArchive) {
+		t.Skipf("the base of %s: %v", suite, err)
+	}
 	if err != nil {
 		t.Fatalf("the base of %s: %v", suite, err)
 	}
