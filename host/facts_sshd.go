@@ -157,8 +157,25 @@ func (f *Facts) Listeners() ([]Listener, error) {
 
 // SSHSocket reports whether systemd listens in sshd's place, as ssh.socket.
 func (f *Facts) SSHSocket() (bool, error) {
-	u, err := f.Unit("ssh.socket")
+	u, err := f.Unit(sshSocket)
 	return u.Running(), err
+}
+
+// SSHSocketFollows reports whether systemd listens for SSH where sshd's files say,
+// as Ubuntu has it since 22.10: a generator reads them whenever systemd reads its
+// own, and nobody has given the socket other ports. What was written since counts
+// when ssh.socket is started the next time.
+func (f *Facts) SSHSocketFollows() (bool, error) {
+	socket, err := f.SSHSocket()
+	if err != nil || !socket {
+		return false, err
+	}
+	generator, err := f.Glob("/usr/lib/systemd/system-generators/sshd-socket-generator")
+	if err != nil || len(generator) == 0 {
+		return false, err
+	}
+	own, err := f.Glob(unitFolder + "ssh.socket.d/*.conf")
+	return len(own) == 0, err
 }
 
 // SSHPorts are the ports where the SSH server can be reached now: where sshd
@@ -177,7 +194,7 @@ func (f *Facts) SSHPorts() ([]int, error) {
 	if socket, err := f.SSHSocket(); err != nil {
 		return nil, err
 	} else if socket {
-		p, err := f.UnitProperties("ssh.socket", "Listen")
+		p, err := f.UnitProperties(sshSocket, "Listen")
 		if err != nil {
 			return nil, err
 		}

@@ -12,6 +12,7 @@ import (
 )
 
 const (
+	sshSocket  = "ssh.socket"
 	sshdConfig = "/etc/ssh/sshd_config"
 	sshdDropIn = "/etc/ssh/sshd_config.d/00-ringwall.conf"
 	sshdFolder = "/etc/ssh/sshd_config.d/*.conf"
@@ -154,7 +155,25 @@ func planSSH(p *policy.Policy, f *Facts) ([]Change, error) {
 		return nil, nil
 	}
 	read, err := readSSH(f)
+	if err != nil {
+		return nil, err
+	}
+	moved, err := moves(p, f)
+	if moved {
+		read = Change{Title: "have systemd listen at that port, and sshd read it; who is signed in stays", Unit: &Unit{Name: sshSocket, Do: Restart}}
+	}
 	return append(changes, read), err
+}
+
+// moves reports whether the socket that follows sshd's files has to be started
+// again, and sshd with it, to listen where the policy says.
+func moves(p *policy.Policy, f *Facts) (bool, error) {
+	follows, err := f.SSHSocketFollows()
+	if err != nil || !follows || p.Host.SSH.Port == 0 {
+		return false, err
+	}
+	ports, err := f.SSHPorts()
+	return !slices.Contains(ports, p.Host.SSH.Port), err
 }
 
 // readSSH is the change that has sshd read its files again.
@@ -208,7 +227,29 @@ func judgeSSH(p *policy.Policy, f *Facts) error {
 			return fmt.Errorf("%s is read before %s, and sshd takes what it reads first: rename the file, or remove the line", k, sshdDropIn)
 		}
 	}
+	if err := judgeSSHSocket(f, now); err != nil {
+		return err
+	}
 	return judgeSSHPort(p, f)
+}
+
+// judgeSSHSocket finds a port that is written and not listened at yet: the
+// firewall would close it, and nobody would get in after the machine's next start.
+func judgeSSHSocket(f *Facts, written SSHD) error {
+	follows, err := f.SSHSocketFollows()
+	if err != nil || !follows {
+		return err
+	}
+	ports, err := f.SSHPorts()
+	if err != nil {
+		return err
+	}
+	for _, port := range written["port"] {
+		if n, err := strconv.Atoi(port); err != nil || !slices.Contains(ports, n) {
+			return fmt.Errorf("sshd's files say port %s, and ssh.socket listens at %s, until its next start: remove the line, or: systemctl daemon-reload && systemctl restart ssh.socket, and come in there", port, joined(ports))
+		}
+	}
+	return nil
 }
 
 // portsElsewhere are the lines with a port that are not ours.
@@ -233,6 +274,9 @@ func judgeSSHPort(p *policy.Policy, f *Facts) error {
 	}
 	socket, err := f.SSHSocket()
 	if err != nil || !socket {
+		return err
+	}
+	if follows, err := f.SSHSocketFollows(); err != nil || follows {
 		return err
 	}
 	ports, err := f.SSHPorts()

@@ -33,5 +33,5 @@ if ! wait "$servers"; then
 	code=1
 	cat "$log"
 fi
-grep -E '^ *(--- |ok|FAIL|panic)|`make servers` has' "$log"
+grep -E '^ *(--- |ok|FAIL|panic)|make servers. has' "$log"
 exit "$code"

@@ -3,6 +3,7 @@
 package vps_test
 
 import (
+	"cmp"
 	"regexp"
 	"strings"
 	"testing"
@@ -14,6 +15,8 @@ import (
 // A setup is a server as somebody else left it.
 type setup struct {
 	name    string
+	suite   string // "": vps.Ready
+	owner   string // who signs in, before and after; "": root, then deploy
 	host    string // lines of the policy's host section
 	prepare func(*testing.T, *vps.Server, *vps.Owner)
 
@@ -89,7 +92,64 @@ var setups = []setup{
 		}
 		o.MustSSH("root", "true") // which starts the service
 	}, after: fine},
+	{name: "Ubuntu's systemd listens for SSH, where sshd's files say", suite: "noble", prepare: func(t *testing.T, s *vps.Server, o *vps.Owner) {
+		// Written, and not in force: after a restart of the machine the firewall
+		// would have the wrong one open.
+		s.Write("/etc/ssh/sshd_config.d/10-port.conf", "Port 2222\n", 0o600)
+		if out, err := o.SSH("root", ringwall+"apply --yes 2>&1"); err == nil || !strings.Contains(out, "port 2222, and ssh.socket listens at 22, until its next start") {
+			t.Errorf("an apply with a port that is not in force yet: %v\n%s", err, out)
+		}
+		if err := o.GetsIn("root"); err != nil {
+			t.Error(err)
+		}
+		s.Run("systemctl", "daemon-reload")
+		s.Run("systemctl", "restart", "ssh.socket")
+		o.Port = 2222
+		s.Run("systemctl", "stop", "ssh.service")
+		if out := o.MustSSH("root", ringwall+"plan"); !strings.Contains(out, "$ ufw limit 2222/tcp") || strings.Contains(out, "limit 22/tcp") {
+			t.Errorf("the plan: %s", out)
+		}
+	}, after: func(t *testing.T, s *vps.Server, o *vps.Owner) {
+		s.PowerCut()
+		s.Boot()
+		if err := o.GetsIn("deploy"); err != nil {
+			t.Errorf("after a restart: %v", err)
+		}
+	}},
+	{name: "SSH moves to another port, and Ubuntu's systemd listens there", suite: "noble", host: "  ssh: {port: 2200}", prepare: func(t *testing.T, s *vps.Server, o *vps.Owner) {
+		o.MustSSH("root", "true") // which starts sshd
+	}, after: func(t *testing.T, s *vps.Server, o *vps.Owner) {
+		if out := s.Run("ss", "-Hltn", "sport", "=", ":22"); out != "" {
+			t.Errorf("something listens at 22: %s", out)
+		}
+		s.PowerCut()
+		s.Boot()
+		if err := o.GetsIn("deploy"); err != nil {
+			t.Errorf("after a restart: %v", err)
+		}
+	}},
+	{name: "a cloud's Ubuntu 22.04", suite: "jammy", owner: "ubuntu", host: "  deploy_user: ubuntu", prepare: cloud, after: fine},
+	{name: "a cloud's Ubuntu 24.04", suite: "noble", owner: "ubuntu", host: "  deploy_user: ubuntu", prepare: cloud, after: fine},
 	{name: "the key is another's", host: "  keys: [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJbJUkZvDrMpxUFYiTpgZ7GeEoQJdTnUo4XAVOYDtYgH somebody@else\"]"},
+}
+
+// cloud makes of a server what cloud-init makes of Ubuntu's image: the owner is
+// ubuntu, and root's key only says so.
+func cloud(t *testing.T, s *vps.Server, o *vps.Owner) {
+	s.Run("useradd", "-m", "-s", "/bin/bash", "-G", "adm,sudo", "ubuntu")
+	s.Write("/etc/sudoers.d/90-cloud-init-users", "ubuntu ALL=(ALL) NOPASSWD:ALL\n", 0o440)
+	s.Run("install", "-d", "-m", "700", "-o", "ubuntu", "-g", "ubuntu", "/home/ubuntu/.ssh")
+	s.Run("install", "-m", "600", "-o", "ubuntu", "-g", "ubuntu", "/root/.ssh/authorized_keys", "/home/ubuntu/.ssh/")
+	s.Write("/root/.ssh/authorized_keys", `no-port-forwarding,no-agent-forwarding,no-X11-forwarding,command="echo 'Please login as the user \"ubuntu\" rather than the user \"root\".';echo;sleep 1;exit 142" `+o.Line+"\n", 0o600)
+	s.Write("/etc/ssh/sshd_config.d/50-cloud-init.conf", "PasswordAuthentication yes\n", 0o600)
+	s.Write("/etc/ssh/sshd_config.d/60-cloudimg-settings.conf", "PasswordAuthentication no\n", 0o644)
+	s.Run("systemctl", "try-restart", "ssh.service")
+	mine := s.Read(policyFile)
+	s.Write(policyFile, strings.Replace(mine, "deploy_user: ubuntu", "deploy_user: deploy", 1), 0o644)
+	if out, err := o.SSH("ubuntu", sudo("ubuntu")+ringwall+"apply --yes 2>&1"); err == nil || !strings.Contains(out, "you came in as ubuntu, who could not sign in any more") {
+		t.Errorf("an apply that would leave ubuntu out: %v\n%s", err, out)
+	}
+	s.Write(policyFile, mine, 0o644)
 }
 
 // refusals are found before anything is done.
@@ -202,7 +262,9 @@ func TestServersAsOthersLeftThem(t *testing.T) {
 	for _, tt := range setups {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s, o := prepared(t, tt.host)
+			first, then := cmp.Or(tt.owner, "root"), cmp.Or(tt.owner, "deploy")
+			s, o := bare(t, cmp.Or(tt.suite, vps.Ready), "")
+			door(s, tt.host)
 			if tt.prepare != nil {
 				tt.prepare(t, s, o)
 			}
@@ -219,15 +281,15 @@ func TestServersAsOthersLeftThem(t *testing.T) {
 				}
 				return
 			}
-			o.MustSSH("root", ringwall+"apply --yes 2>&1")
+			o.MustSSH(first, sudo(first)+ringwall+"apply --yes 2>&1")
 			if strings.Contains(tt.host, "port: 2200") {
 				o.Port = 2200
 			}
-			o.MustSSH("deploy", "sudo env "+ringwall+"confirm 2>&1")
-			if out := o.MustSSH("deploy", "sudo env "+ringwall+"plan"); !strings.Contains(out, "nothing to do") {
+			o.MustSSH(then, sudo(then)+ringwall+"confirm 2>&1")
+			if out := o.MustSSH(then, sudo(then)+ringwall+"plan"); !strings.Contains(out, "nothing to do") {
 				t.Errorf("a second plan: %s", out)
 			}
-			if out, err := o.SSH("deploy", "sudo env "+ringwall+"status"); err != nil {
+			if out, err := o.SSH(then, sudo(then)+ringwall+"status"); err != nil {
 				t.Errorf("status: %v\n%s", err, out)
 			}
 			tt.after(t, s, o)
@@ -235,6 +297,14 @@ func TestServersAsOthersLeftThem(t *testing.T) {
 			same(t, "rolled back", before, snap(t, s))
 		})
 	}
+}
+
+// sudo is what a user writes before a command of root's.
+func sudo(user string) string {
+	if user == "root" {
+		return ""
+	}
+	return "sudo env "
 }
 
 // TestObstacles puts one after the other in the way of an apply: nothing is
