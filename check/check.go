@@ -78,6 +78,16 @@ type Finding struct {
 	// that nobody sets: it is listed apart, with Got as where to look.
 	Moot bool
 
+	// Unmade marks an Unknown of a check that the run left out so as to keep within
+	// its bounds, of points or of requests. It says nothing of the control, for better
+	// or for worse: comparisons keep to the last look. The run itself has proved nothing.
+	Unmade bool
+
+	// Seen is when the finding was made, of one that is carried over from an earlier
+	// report, and Missed in how many runs since then it was not; see Carry.
+	Seen   time.Time
+	Missed int
+
 	// Evidence is what was asked and what came back, without secrets: the first
 	// and the last of it when it is much.
 	Evidence []Exchange
@@ -125,13 +135,19 @@ func OffUntil(day time.Time, reason, control string, expired bool) Finding {
 	return Finding{Verdict: Waived, Got: "until " + until + ": " + reason}
 }
 
+// Spent is an error of Check.Ready: the run has not left what the check may take.
+type Spent string
+
+func (s Spent) Error() string { return string(s) }
+
 // A Check is a control bound to the target that it is proved against.
 type Check struct {
 	Meta
 	Verify func(context.Context) Finding
 
 	// Ready waits until the check may begin; its time is not the check's. An error
-	// is the reason why the check is not made. nil: at once.
+	// is the reason why the check is not made: one that is a Spent makes it Unmade.
+	// nil: at once.
 	Ready func(context.Context) error
 
 	// Inside says how to see the control on the server itself, when no look

@@ -1,6 +1,9 @@
 package check
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // A Pair is a claim that takes two looks to prove: one on the server and one from
 // elsewhere.
@@ -26,7 +29,10 @@ var pairs = []Pair{
 // elsewhere. What one of them could only list apart is judged when the other saw
 // it. The claims that take both are proved when both saw them, fail when either
 // does, and are unknown otherwise.
+//
+// What a report has carried over from an earlier one (see Carry) was not seen by it.
 func Join(inside, outside Report) Report {
+	inside, outside = inside.own(), outside.own()
 	out := inside
 	if out.Target == "" {
 		out.Target = outside.Target
@@ -54,6 +60,18 @@ func Join(inside, outside Report) Report {
 		out.Results = append(out.Results, Result{p.Meta, p.judge(inside, outside)})
 	}
 	return out
+}
+
+// own is the report without what it has from earlier ones.
+func (r Report) own() Report {
+	r.Results = slices.Clone(r.Results)
+	for i := range r.Results {
+		if f := &r.Results[i].Finding; !f.Seen.IsZero() {
+			*f = Unseen("not made in the run of that report; %s on %s", f.Verdict, f.Seen.Format(time.DateOnly))
+			f.Unmade = true
+		}
+	}
+	return r
 }
 
 func (p Pair) judge(inside, outside Report) Finding {

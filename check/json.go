@@ -44,6 +44,9 @@ type resultJSON struct {
 	Fix     string  `json:"fix"`
 	Ref     string  `json:"ref"`
 	metaJSON
+	Unmade    bool       `json:"unmade,omitempty"`
+	Seen      time.Time  `json:"seen,omitzero"`
+	Missed    int        `json:"missed,omitempty"`
 	Addresses []string   `json:"addresses,omitempty"`
 	Evidence  []Exchange `json:"evidence,omitempty"`
 }
@@ -100,10 +103,11 @@ func (r *Report) UnmarshalJSON(b []byte) error {
 
 // MarshalJSON gives {"id","title","verdict","got","want","fix","ref"}, every one
 // of them always there, and what else is known: "why", "ring", "checklist",
-// "threats", "blueprint", "asvs", "api", "cis", "cwe", "addresses", "evidence".
+// "threats", "blueprint", "asvs", "api", "cis", "cwe", "unmade", "seen", "missed",
+// "addresses", "evidence".
 func (r Result) MarshalJSON() ([]byte, error) {
 	r.clean()
-	return json.Marshal(resultJSON{r.ID, r.Title, r.Verdict, r.Got, r.Want, r.Fix, r.Ref, r.Meta.json(), r.Addresses, r.Evidence})
+	return json.Marshal(resultJSON{r.ID, r.Title, r.Verdict, r.Got, r.Want, r.Fix, r.Ref, r.Meta.json(), r.Unmade, r.Seen, r.Missed, r.Addresses, r.Evidence})
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote.
@@ -113,7 +117,7 @@ func (r *Result) UnmarshalJSON(b []byte) error {
 		return err
 	}
 	r.Meta = Meta{ID: j.ID, Title: j.Title, Why: j.Why, Ref: j.Ref, Layer: j.Ring}
-	r.Finding = Finding{Verdict: j.Verdict, Got: j.Got, Want: j.Want, Fix: j.Fix, Addresses: j.Addresses, Evidence: j.Evidence}
+	r.Finding = Finding{Verdict: j.Verdict, Got: j.Got, Want: j.Want, Fix: j.Fix, Unmade: j.Unmade && j.Verdict == Unknown, Seen: j.Seen, Missed: max(0, j.Missed), Addresses: j.Addresses, Evidence: j.Evidence}
 	r.clean() // a file may have been written by anybody
 	return nil
 }

@@ -109,7 +109,9 @@ func runOne(ctx context.Context, c Check, limit time.Duration) Finding {
 	}
 	if ctx.Err() == nil && c.Ready != nil {
 		if err := c.Ready(ctx); err != nil && ctx.Err() == nil {
-			return Unseen("not made: %v", err)
+			f := Unseen("not made: %v", err)
+			f.Unmade = errors.As(err, new(Spent))
+			return f
 		}
 	}
 	switch err := ctx.Err(); {
