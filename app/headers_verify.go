@@ -34,7 +34,7 @@ func verifyHeaders(ctx context.Context, p *policy.Policy, c *probe.Client, fix s
 		if ordinary && target != ambiguous {
 			continue
 		}
-		res, err := c.Do(ctx, probe.Request{Target: target, Token: t.token})
+		res, err := c.Shared(ctx, target, t.token)
 		if err != nil {
 			return check.Unseen("no answer to GET %s: %v", target, err)
 		}

@@ -40,7 +40,11 @@ func (c *Client) Held() time.Duration {
 
 // wait returns when the next connection may be opened, or with ctx's error.
 func (p *pacer) wait(ctx context.Context) error {
-	d := p.reserve(time.Now())
+	return Pause(ctx, p.reserve(time.Now()))
+}
+
+// Pause waits, or returns ctx's error when that ends first.
+func Pause(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return nil
 	}

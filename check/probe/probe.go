@@ -46,6 +46,7 @@ type Client struct {
 	source net.IP // local address, nil: the system's choice
 	sent   *atomic.Int64
 	pacer  *pacer
+	shared *shared
 }
 
 // A Request is written as it stands.
@@ -91,7 +92,7 @@ func New(base string, opts Options) (*Client, error) {
 	if opts.MaxRequests == 0 {
 		opts.MaxRequests = 400
 	}
-	return &Client{base: u, opts: opts, sent: new(atomic.Int64), pacer: &pacer{pace: opts.Pace}}, nil
+	return &Client{base: u, opts: opts, sent: new(atomic.Int64), pacer: &pacer{pace: opts.Pace}, shared: &shared{answers: map[[2]string]sharedAnswer{}}}, nil
 }
 
 // Base is the target's URL.
@@ -193,12 +194,13 @@ func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 // Do sends one request on a connection of its own and reads the answer,
 // skipping 1xx. It never follows a redirect and never retries. It reads at most
 // 2 MB from the connection: an answer whose header is longer is an error.
-func (c *Client) Do(ctx context.Context, req Request) (*Response, error) {
+func (c *Client) Do(ctx context.Context, req Request) (answer *Response, err error) {
 	conn, err := c.Dial(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
+	defer func() { heard(ctx, req, answer) }()
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 
@@ -316,8 +318,7 @@ func (c *Client) Loopback() bool {
 // disturbs the others nor locks its user out. That is possible only on
 // loopback over IPv4; elsewhere fresh is false and the client is c itself.
 func (c *Client) Fresh() (client *Client, fresh bool) {
-	ip := net.ParseIP(c.at())
-	if !c.Loopback() || ip != nil && ip.To4() == nil {
+	if !c.manyAddresses() {
 		return c, false
 	}
 	n := freshCount.Add(1)
@@ -325,6 +326,11 @@ func (c *Client) Fresh() (client *Client, fresh bool) {
 	d.source = net.IPv4(127, byte(64+n>>14&63), byte(n>>7&127+1), byte(n&127+1))
 	d.pacer = &pacer{pace: c.opts.Pace}
 	return &d, true
+}
+
+func (c *Client) manyAddresses() bool {
+	ip := net.ParseIP(c.at())
+	return c.Loopback() && (ip == nil || ip.To4() != nil)
 }
 
 // freshCount starts somewhere else in each process, so that two runs within a

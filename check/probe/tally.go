@@ -10,6 +10,10 @@ import (
 // A Tally counts the connections of a check, and keeps the addresses that they went
 // to. Its methods may be called at any time.
 type Tally struct {
+	// Heard is called after each request that Do sent, with its answer, nil when there
+	// was none; nil: nobody is told.
+	Heard func(Request, *Response)
+
 	mu   sync.Mutex
 	sent int
 	at   []string
@@ -70,6 +74,15 @@ func lost(ctx context.Context, err error) {
 			t.lost = err
 		}
 		t.mu.Unlock()
+	}
+}
+
+func heard(ctx context.Context, req Request, res *Response) {
+	t, _ := ctx.Value(tallyKey{}).(*Tally)
+	for ; t != nil; t = t.up {
+		if t.Heard != nil {
+			t.Heard(req, res)
+		}
 	}
 }
 
