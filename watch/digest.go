@@ -126,6 +126,17 @@ func (d *digest) at() (t time.Time, ok bool) {
 	return t, ok
 }
 
+// waiting counts the events that are not told yet.
+func (d *digest) waiting() (n int) {
+	for _, x := range d.notices {
+		n += x.count
+	}
+	for _, c := range d.more {
+		n += c
+	}
+	return n
+}
+
 // take returns what is due, oldest first, or nil. all: what is not due yet, too.
 func (d *digest) take(now time.Time, all bool) *message {
 	if t, ok := d.at(); !ok || t.After(now) && !all {

@@ -83,6 +83,7 @@ type way struct {
 
 	mu     sync.Mutex
 	digest digest
+	flying int // events of the message that is being sent
 }
 
 // final is an error that trying again does not mend.
@@ -156,6 +157,18 @@ func (n *Notifier) add(s *settings, e audit.Event, but int) {
 	}
 }
 
+// Untold counts what waits to be told, by all ways together, and what was given up
+// and has not been told of yet. An event that is told by two ways counts as two.
+func (n *Notifier) Untold() (waiting, lost int) {
+	for _, w := range n.ways {
+		w.mu.Lock()
+		waiting += w.digest.waiting() + w.flying
+		lost += w.digest.lost
+		w.mu.Unlock()
+	}
+	return waiting, lost
+}
+
 // Run delivers until ctx ends, and then for at most 5 seconds what waits. It may
 // be called once.
 func (n *Notifier) Run(ctx context.Context) {
@@ -176,7 +189,7 @@ func (n *Notifier) run(ctx, late context.Context, w *way) {
 	for {
 		w.mu.Lock()
 		at, ok := w.digest.at()
-		m := w.digest.take(time.Now(), false)
+		m := w.take(false)
 		w.mu.Unlock()
 		if m != nil {
 			n.deliver(ctx, late, w, m)
@@ -189,7 +202,7 @@ func (n *Notifier) run(ctx, late context.Context, w *way) {
 		select {
 		case <-ctx.Done():
 			w.mu.Lock()
-			m = w.digest.take(time.Now(), true)
+			m = w.take(true)
 			w.mu.Unlock()
 			if m != nil {
 				n.deliver(ctx, late, w, m)
@@ -199,6 +212,23 @@ func (n *Notifier) run(ctx, late context.Context, w *way) {
 		case <-t.C:
 		}
 	}
+}
+
+// take is the digest's. The events count as flying until deliver has come to an end.
+func (w *way) take(all bool) *message {
+	m := w.digest.take(time.Now(), all)
+	if m != nil {
+		w.flying = m.events() + m.lost
+	}
+	return m
+}
+
+// landed says that a message was told, or that its events are lost.
+func (w *way) landed(lost int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.digest.lost += lost
+	w.flying = 0
 }
 
 // attempt sends a message as the policy in force says.
@@ -225,6 +255,7 @@ func (n *Notifier) deliver(ctx, late context.Context, w *way, m *message) {
 		stopping := ctx.Err() != nil
 		err := n.attempt(late, w, m)
 		if err == nil {
+			w.landed(0)
 			w.failing = false
 			return
 		}
@@ -247,9 +278,7 @@ func (n *Notifier) deliver(ctx, late context.Context, w *way, m *message) {
 
 // giveUp counts what is lost, for the next message.
 func (n *Notifier) giveUp(w *way, m *message, err error) {
-	w.mu.Lock()
-	w.digest.lost += m.events() + m.lost
-	w.mu.Unlock()
+	w.landed(m.events() + m.lost)
 	n.deps.Log.Error("events could not be told", "way", wayNames[w.index], "events", m.events(), "error", err)
 	n.trouble(w, err)
 }

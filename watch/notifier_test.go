@@ -514,3 +514,34 @@ func TestKindsAreKnown(t *testing.T) {
 		}
 	}
 }
+
+// TestUntold: what waits, what is on its way and what was given up is counted until
+// it has been told.
+func TestUntold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, h, o, _, stop := started(t)
+		defer stop()
+		want := func(when string, waiting, lost int) {
+			t.Helper()
+			if w, l := n.Untold(); w != waiting || l != lost {
+				t.Errorf("%s: %d wait, %d are lost; want %d, %d", when, w, l, waiting, lost)
+			}
+		}
+		want("at first", 0, 0)
+		n.Record(stolen("u1"))
+		want("at once", 2, 0) // by webhook and by mail
+		pass(2 * time.Second)
+		want("told", 0, 0)
+		h.fails(errors.New("connection refused"))
+		n.Record(stolen("u2"))
+		pass(20 * time.Second)
+		want("held back, and on its way", 2+1, 0) // the trouble is to be told by mail
+		pass(time.Hour)
+		want("given up", 0, 1)
+		h.fails(nil)
+		n.Record(stolen("u3"))
+		pass(time.Hour)
+		want("told of", 0, 0)
+		o.take()
+	})
+}
