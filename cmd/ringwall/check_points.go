@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,10 +9,12 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/ringwall/ringwall/check"
 	"github.com/ringwall/ringwall/check/probe"
 	"github.com/ringwall/ringwall/edge"
 	"github.com/ringwall/ringwall/internal/state"
@@ -34,6 +37,7 @@ type pointsBudget struct {
 
 const (
 	pointsFile = "check-points.json"
+	pointsLock = "check-points.lock"
 
 	// spendable leaves room for what this address does meanwhile besides, and for
 	// points that the edge counts some seconds later than they are spent here.
@@ -49,6 +53,7 @@ type spentPoints map[string]struct {
 // newPointsBudget goes on where the last check of the host from this machine stood.
 func newPointsBudget(host string, threshold int, dir state.Dir, now time.Time) (*pointsBudget, error) {
 	b := &pointsBudget{threshold: threshold, host: strings.ToLower(host), dir: dir, at: now}
+	defer b.lock()()
 	all, err := b.read()
 	if err == nil {
 		b.join(all, now)
@@ -83,9 +88,20 @@ func (b *pointsBudget) read() (all spentPoints, err error) {
 	return all, err
 }
 
-// take spends points, or says for how long they cannot be spent; never is true when
-// they are more than there can ever be.
-func (b *pointsBudget) take(points int, now time.Time) (wait time.Duration, never bool) {
+// lock keeps other processes from the file until unlock is called. Without a lock
+// two may spend the same points: that is no reason to look at nothing.
+func (b *pointsBudget) lock() (unlock func()) {
+	if b.dir != "" {
+		if unlock, err := b.dir.Lock(pointsLock); err == nil {
+			return unlock
+		}
+	}
+	return func() {}
+}
+
+// take spends points and leaves others, or says for how long they cannot be spent;
+// never is true when they are more than there can ever be.
+func (b *pointsBudget) take(points, others int, now time.Time) (wait time.Duration, never bool) {
 	if b == nil || points == 0 {
 		return 0, false
 	}
@@ -95,17 +111,35 @@ func (b *pointsBudget) take(points int, now time.Time) (wait time.Duration, neve
 	if float64(points) > most {
 		return 0, true
 	}
+	defer b.lock()()
 	if all, err := b.read(); err == nil {
 		b.join(all, now)
 	}
 	left := b.left(now)
-	if left+float64(points) > most {
-		over := left / max(most-float64(points), 1e-3)
+	if want := float64(points + others); want > most {
+		return time.Hour, false // as long as the others have not been made
+	} else if left+want > most {
+		over := left / max(most-want, 1e-3)
 		return time.Duration(float64(edge.PointsHalf)*math.Log2(over)).Truncate(time.Second) + time.Second, false
 	}
 	b.spent, b.at = left+float64(points), now
 	_ = b.keep(now) // that it cannot be kept was said at the begin
 	return 0, false
+}
+
+// giveBack takes points back that were taken at a time and not earned.
+func (b *pointsBudget) giveBack(points int, then, now time.Time) {
+	if b == nil || points <= 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	defer b.lock()()
+	if all, err := b.read(); err == nil {
+		b.join(all, now)
+	}
+	b.spent, b.at = max(0, b.left(now)-decayed(float64(points), now.Sub(then))), now
+	_ = b.keep(now)
 }
 
 // left is what the edge has not forgotten yet.
@@ -188,38 +222,64 @@ func behindRingwall(ctx context.Context, c *probe.Client) bool {
 	return json.Unmarshal(res.Body, &problem) == nil && len(problem.ID) == 32 && problem.ID == res.Header.Get("X-Request-Id")
 }
 
-// afford waits until the points of a check may be spent. All waiting of one run for
-// points is a minute at most.
+// owe sets points aside for the checks that were left out the last times, as many as
+// there can be, those that wait for longest first: else the cheap ones would be made
+// each time, and the others never.
+func (r *lookingRun) owe(checks []check.Check, missed map[string]int) {
+	r.owed = map[string]int{}
+	if r.points == nil {
+		return
+	}
+	left := int(spendable * float64(r.points.threshold))
+	list := slices.DeleteFunc(slices.Clone(checks), func(c check.Check) bool { return missed[c.ID] == 0 || c.Points == 0 || c.Points > left })
+	slices.SortStableFunc(list, func(a, b check.Check) int {
+		return cmp.Or(missed[b.ID]-missed[a.ID], a.Points-b.Points)
+	})
+	for _, c := range list {
+		if c.Points <= left {
+			r.owed[c.ID] = c.Points
+			left -= c.Points
+		}
+	}
+}
+
+// patience is how long a check waits for a target, and all of them for points: what
+// --timeout gives besides the time that the checks themselves need.
+func (r *lookingRun) patience() time.Duration {
+	const checks = 4 * time.Minute
+	return max(longestWait, r.flags.timeout-checks)
+}
+
+func spent(format string, args ...any) error { return check.Spent(fmt.Sprintf(format, args...)) }
+
+// afford waits until the points of a check may be spent, for as long as the patience
+// of the run lasts.
 func (r *lookingRun) afford(ctx context.Context, id string, points int) error {
+	others := 0
+	if _, mine := r.owed[id]; mine {
+		delete(r.owed, id)
+	} else {
+		for _, p := range r.owed {
+			others += p
+		}
+	}
 	for {
-		wait, never := r.points.take(points, time.Now())
+		wait, never := r.points.take(points, others, time.Now())
 		switch {
 		case never:
-			return fmt.Errorf("it can earn this address %d points, and the site's edge bans it at %d: %s", points, r.points.threshold, spareFirst)
-		case wait > longestWait-r.waited:
-			return fmt.Errorf("it can earn this address %d points, which after those of the checks before it is too near to the %d at which the site's edge bans: %s; or in %d minutes make it alone, with --only %s",
+			return spent("it can earn this address %d points, and the site's edge bans it at %d: %s", points, r.points.threshold, spareFirst)
+		case wait > r.patience()-r.waited:
+			return spent("it can earn this address %d points, which with those of other checks is too near to the %d at which the site's edge bans: give it more time, as with --timeout 1h; or in %[4]d minutes make it alone, with --only %[5]s; or %[3]s",
 				points, r.points.threshold, spareFirst, int(math.Ceil(wait.Minutes())), id)
 		case wait == 0:
 			return nil
 		}
 		r.tell("%s waits %v, so that the site's edge does not ban this address", id, wait)
 		r.waited += wait
-		if err := pause(ctx, wait); err != nil {
+		if err := probe.Pause(ctx, wait); err != nil {
 			return err
 		}
 	}
 }
 
 const spareFirst = "on the server type `ringwall ban spare ADDRESS --for 10m`, with the address that this machine is seen under, then check with --spared"
-
-// pause waits.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}

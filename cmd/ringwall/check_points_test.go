@@ -2,7 +2,12 @@ package main
 
 import (
 	"context"
+	"math"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -44,24 +49,24 @@ func TestPointsAreSpentOnce(t *testing.T) {
 		{points: 40, after: 2 * time.Second},
 	} {
 		now = now.Add(tt.after)
-		if wait, never := b.take(tt.points, now); wait.Round(2*time.Second) != tt.wait.Round(2*time.Second) || never != tt.never {
+		if wait, never := b.take(tt.points, 0, now); wait.Round(2*time.Second) != tt.wait.Round(2*time.Second) || never != tt.never {
 			t.Errorf("%d points: wait %v, never %v; want %v, %v", tt.points, wait, never, tt.wait, tt.never)
 		}
 		b = open("API.example.com") // another process
 	}
 	beside := open("api.example.com") // two at once
 	now = now.Add(time.Hour)
-	if wait, _ := b.take(60, now); wait != 0 {
+	if wait, _ := b.take(60, 0, now); wait != 0 {
 		t.Errorf("after an hour: wait %v", wait)
 	}
-	if wait, _ := beside.take(60, now); wait == 0 {
+	if wait, _ := beside.take(60, 0, now); wait == 0 {
 		t.Error("the points of the check beside it are not seen")
 	}
 	now = now.Add(-30 * time.Minute)
-	if wait, _ := open("api.example.com").take(60, now); wait == 0 {
+	if wait, _ := open("api.example.com").take(60, 0, now); wait == 0 {
 		t.Error("a clock that was set back gives points back")
 	}
-	if wait, _ := open("other.example.com").take(80, now); wait != 0 {
+	if wait, _ := open("other.example.com").take(80, 0, now); wait != 0 {
 		t.Errorf("another site's points are waited for: %v", wait)
 	}
 	if err := os.WriteFile(dir.Path(pointsFile), []byte("broken"), 0o600); err != nil {
@@ -85,10 +90,10 @@ func TestWhatCouldBanWaits(t *testing.T) {
 		began := time.Now()
 		one := func(id string, points int) check.Check {
 			m := check.Meta{ID: id, Points: points}
-			return check.Check{Meta: m, Ready: r.ready(m), Verify: r.mannered(m, func(ctx context.Context) check.Finding {
+			return check.Check{Meta: m, Ready: r.ready(m), Verify: func(ctx context.Context) check.Finding {
 				end, _ := ctx.Deadline()
 				return check.Passed("%v, %v left", time.Since(began), time.Until(end))
-			})}
+			}}
 		}
 		got := check.Run(t.Context(), []check.Check{one("a", 80), one("b", 9), one("c", 0), one("d", 30), one("e", 90)}, check.Options{PerCheck: 10 * time.Second}).Results
 		for i, want := range []string{"0s, 10s left", "52s, 10s left", "52s, 10s left", "in 4 minutes make it alone, with --only d", "ringwall ban spare ADDRESS"} {
@@ -131,4 +136,141 @@ func TestRequestsLast(t *testing.T) {
 	if want := "it sends up to 2 requests, and of 10 (--max-requests) 1 are left"; got[2].Verdict != check.Unknown || !strings.Contains(got[2].Got, want) {
 		t.Errorf("got %q, want %q", got[2].Got, want)
 	}
+}
+
+// TestPointsAreSpentOnceByTwo has two processes spend from one file at once.
+func TestPointsAreSpentOnceByTwo(t *testing.T) {
+	const each = 40
+	if dir := os.Getenv("RINGWALL_TEST_SPENDS"); dir != "" {
+		b, err := newPointsBudget("api.example.com", 1000, state.Dir(dir), time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range each {
+			if wait, never := b.take(5, 0, time.Now()); wait > 0 || never {
+				t.Fatal(wait, never)
+			}
+		}
+		return
+	}
+	dir, err := state.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var spenders []*exec.Cmd
+	for range 2 {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestPointsAreSpentOnceByTwo$")
+		cmd.Env = append(os.Environ(), "RINGWALL_TEST_SPENDS="+string(dir))
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		spenders = append(spenders, cmd)
+	}
+	for _, cmd := range spenders {
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
+	b, err := newPointsBudget("api.example.com", 1000, dir, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := b.left(time.Now()); left < 2*each*5*0.9 {
+		t.Errorf("%d points were spent, and %.0f are known of", 2*each*5, left)
+	}
+}
+
+// TestPointsNotEarnedAreGivenBack: a check that ends earlier than at its worst leaves
+// to the next ones what it had set aside, and one of whose connections something is
+// not known leaves nothing.
+func TestPointsNotEarnedAreGivenBack(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/.env":
+			panic(http.ErrAbortHandler)
+		case "/":
+		case "/me":
+			w.WriteHeader(http.StatusUnauthorized)
+		default:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	defer s.Close()
+	get := func(path string) probe.Request { return probe.Request{Target: path} }
+	for name, tt := range map[string]struct {
+		sends []probe.Request
+		dials bool
+		want  float64
+	}{
+		"nothing":           {nil, false, 0},
+		"what is there":     {[]probe.Request{get("/")}, false, 0},
+		"what is not there": {[]probe.Request{get("/"), get("/x")}, false, 2},
+		"nobody":            {[]probe.Request{get("/me")}, false, 0},
+		"a forged token":    {[]probe.Request{{Target: "/me", Token: "x.y.z"}}, false, 10},
+		"a password":        {[]probe.Request{{Method: "POST", Target: "/me", Body: "{}"}}, false, 20},
+		"a forged header":   {[]probe.Request{{Target: "/", Headers: [][2]string{{"X_Forwarded_For", "::1"}}}}, false, 10},
+		"hung up on":        {[]probe.Request{get("/.env")}, false, 20},
+		"at its worst":      {[]probe.Request{get("/.env"), get("/.env"), get("/.env")}, false, 50},
+		"by hand":           {[]probe.Request{get("/")}, true, 50},
+	} {
+		c, err := probe.New(s.URL, probe.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _ := newPointsBudget("api.example.com", 100, "", time.Now())
+		r := &lookingRun{client: c, points: b}
+		m := check.Meta{ID: "app/a", Most: 5, Points: 50}
+		check.Run(t.Context(), []check.Check{{Meta: m, Ready: r.ready(m), Verify: r.mannered(m, func(ctx context.Context) check.Finding {
+			for _, req := range tt.sends {
+				_, _ = c.Do(ctx, req)
+			}
+			if tt.dials {
+				if conn, err := c.Dial(ctx); err == nil {
+					conn.Close()
+				}
+			}
+			return check.Passed("seen")
+		})}}, check.Options{})
+		if got := b.left(time.Now()); math.Round(got) != tt.want {
+			t.Errorf("%s: %.1f points are held against this address, want %.0f", name, got, tt.want)
+		}
+	}
+}
+
+// TestEachHasItsTurn: what was left out is made in one of the next runs, also when
+// cheaper checks would take all points again.
+func TestEachHasItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := probe.New("https://api.example.com", probe.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var last *check.Report
+		made := map[string]int{}
+		for range 4 {
+			b, _ := newPointsBudget("api.example.com", 100, "", time.Now())
+			r := &lookingRun{client: c, points: b}
+			var checks []check.Check
+			for id, points := range map[string]int{"a": 10, "b": 11, "c": 30, "d": 31, "e": 60, "f": 90} {
+				m := check.Meta{ID: id, Points: points, Spends: id == "e"}
+				checks = append(checks, check.Check{Meta: m, Ready: r.ready(m), Verify: func(context.Context) check.Finding {
+					made[id]++
+					return check.Passed("seen")
+				}})
+			}
+			slices.SortFunc(checks, func(a, b check.Check) int { return a.Points - b.Points })
+			r.owe(checks, missed(last))
+			next := check.Carry(last, check.Run(t.Context(), checks, check.Options{}))
+			last = &next
+			time.Sleep(time.Hour)
+		}
+		for _, id := range []string{"a", "b", "c", "d", "e"} {
+			if made[id] == 0 {
+				t.Errorf("%s was never made: %v", id, made)
+			}
+		}
+		if made["f"] > 0 {
+			t.Error("what earns more than there is was made")
+		}
+	})
 }

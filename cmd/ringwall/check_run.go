@@ -75,6 +75,7 @@ func lookFromOutside(ctx context.Context, f checkFlags, t *target) (check.Report
 	}
 	if r.points = t.points; r.points != nil {
 		r.warnOfBans(checks)
+		r.owe(checks, t.missed)
 	}
 	r.of = len(checks)
 	opts := check.Options{Progress: r.progress}
@@ -94,7 +95,8 @@ type lookingRun struct {
 
 	own    bool
 	points *pointsBudget
-	waited time.Duration // for points, by checks of one lane
+	owed   map[string]int // points set aside for checks that were left out before
+	waited time.Duration  // for points, by checks of one lane
 
 	mu       sync.Mutex
 	shut     string // why nothing more is sent
@@ -221,7 +223,8 @@ func names(s, id string) bool {
 	return s == id || strings.HasSuffix(s, "/") && strings.HasPrefix(id, s)
 }
 
-// longestWait is how long a check waits for a target that asked to be left alone.
+// longestWait is how long a check waits for a target that asked to be left alone,
+// with the default of --timeout.
 const longestWait = time.Minute
 
 // impatience is how long a check may have taken that is tried a second time.
@@ -237,11 +240,11 @@ func (r *lookingRun) ready(m check.Meta) func(context.Context) error {
 		if shut != "" {
 			return errors.New(shut)
 		}
-		if wait := r.client.Held(); wait > longestWait {
+		if wait := r.client.Held(); wait > r.patience() {
 			return fmt.Errorf("the target asks to be left alone for %v (Retry-After); check again then", wait.Round(time.Second))
 		} else if wait > 0 && !r.fresh {
 			r.tell("%s waits %v, as the target asks (Retry-After)", m.ID, wait.Round(time.Second))
-			if err := pause(ctx, wait); err != nil {
+			if err := probe.Pause(ctx, wait); err != nil {
 				return err
 			}
 		}
@@ -265,9 +268,9 @@ func (r *lookingRun) reserve(ctx context.Context, m check.Meta) error {
 		}
 		r.mu.Unlock()
 		if !busy {
-			return fmt.Errorf("it sends up to %d requests, and of %d (--max-requests) %d are left; to make it alone: --only %s", m.Most, r.client.MaxRequests(), left, m.ID)
+			return spent("it sends up to %d requests, and of %d (--max-requests) %d are left; to make it alone: --only %s", m.Most, r.client.MaxRequests(), left, m.ID)
 		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
+		if err := probe.Pause(ctx, 20*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -296,8 +299,12 @@ func (r *lookingRun) over(m check.Meta, sent int) {
 // shut this address out.
 func (r *lookingRun) mannered(m check.Meta, verify func(context.Context) check.Finding) func(context.Context) check.Finding {
 	try := func(ctx context.Context) (check.Finding, *probe.Log, error) {
-		log, tally := new(probe.Log), new(probe.Tally)
-		defer func() { r.over(m, tally.Sent()) }()
+		took, log, sum := time.Now(), new(probe.Log), new(earned)
+		tally := &probe.Tally{Heard: sum.hear}
+		defer func() {
+			r.over(m, tally.Sent())
+			r.points.giveBack(m.Points-sum.of(m.Points, tally.Sent()), took, time.Now())
+		}()
 		f := verify(probe.WithTally(probe.WithLog(ctx, log), tally))
 		f.Addresses = tally.Addresses()
 		return f, log, tally.Lost()
@@ -398,8 +405,8 @@ func (r *lookingRun) warnOfBans(checks []check.Check) {
 		all += c.Points
 	}
 	if most := int(spendable * float64(r.points.threshold)); all > most {
-		r.note("the proofs are attacks, of up to %d points in all, and the site's edge bans an address at %d. Those with which this one would come to more than %d wait, for a minute in all, or are not made. To make all: %s",
-			all, r.points.threshold, most, spareFirst)
+		r.note("the proofs are attacks, of up to %d points in all, and the site's edge bans an address at %d. Those with which this one would come to more than %d wait, for %v in all (more with a longer --timeout), or are not made. To make all: %s",
+			all, r.points.threshold, most, r.patience(), spareFirst)
 	}
 }
 

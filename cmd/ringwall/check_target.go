@@ -24,8 +24,9 @@ type target struct {
 
 	account probe.Account
 
-	held   bool          // the policy was given or found: the target promised it
-	points *pointsBudget // of all checks of this process; nil: none, or not known yet
+	held   bool           // the policy was given or found: the target promised it
+	points *pointsBudget  // of all checks of this process; nil: none, or not known yet
+	missed map[string]int // in how many runs up to the last one a check was left out
 }
 
 func findTarget(f checkFlags, args []string) (*target, error) {

@@ -9,31 +9,29 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"github.com/ringwall/ringwall/audit"
 	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/check/probe"
 	"github.com/ringwall/ringwall/watch"
 )
 
 // watchChecks checks once, or again and again, and raises an event for each
 // control that got worse since the last time: a line of the log, and a notice by
-// the ways that the policy names under watch.
+// the ways that the policy names under watch. A report takes the place of the
+// baseline when what it shows has been told, and not before, however this ends: the
+// next check finds the same drift, and tells of it again. A control that was not
+// looked at keeps its last verdict there.
 func watchChecks(ctx context.Context, w io.Writer, f checkFlags, t *target) error {
-	var last *check.Report
-	if f.baseline != "" {
-		switch r, err := readReport(f.baseline); {
-		case err == nil:
-			last = &r
-		case !errors.Is(err, fs.ErrNotExist):
-			// Without it drift would pass unseen: that is not to be guessed.
-			return &failure{fmt.Errorf("--baseline: %w", err), 2, "look at the file, or remove it to begin anew"}
-		}
+	b := baseline{file: f.baseline}
+	if err := b.read(); err != nil {
+		return err
 	}
 	teller := newDriftTeller(ctx, slog.New(slog.NewJSONHandler(os.Stderr, nil)), t)
 	defer teller.end()
 	for {
+		t.missed = missed(b.last)
 		report, err := lookAt(ctx, f, t)
 		if err != nil {
 			return unrunnable(err)
@@ -47,32 +45,105 @@ func watchChecks(ctx context.Context, w io.Writer, f checkFlags, t *target) erro
 			}
 			return f.outcome(report)
 		}
-		drifted := last != nil && teller.tell(check.Compare(*last, report))
-		if f.watch == 0 && !teller.end() && drifted {
-			// The next check finds the same drift, and tells it again.
-			teller.log.Error("drift could not be told: the baseline stays as it was, so that the next check tells of it again", "baseline", f.baseline)
-		} else if f.baseline != "" {
-			var b bytes.Buffer
-			if err := report.WriteJSON(&b); err != nil {
-				return err
-			}
-			if err := replaceFile(f.baseline, b.Bytes()); err != nil {
-				return unrunnable(fmt.Errorf("--baseline: %w", err))
-			}
+		next := check.Carry(b.last, report)
+		if b.last != nil {
+			teller.tell(next, check.Compare(*b.last, next))
 		}
+		b.last = &next
 		if err := writeReports(w, f, report); err != nil {
 			return unrunnable(err)
 		}
-		if f.watch == 0 {
-			return f.outcome(report)
+		if f.watch > 0 {
+			if err := b.rest(ctx, f.watch, teller); err != nil {
+				return err
+			}
+			if ctx.Err() == nil {
+				continue
+			}
 		}
-		last = &report
-		select {
-		case <-time.After(f.watch):
-		case <-ctx.Done():
+		switch done := teller.end(); {
+		case done:
+			if err := b.keep(); err != nil {
+				return err
+			}
+		case b.file != "":
+			teller.log.Error("drift could not be told: the baseline stays as it was, so that the next check tells of it again", "baseline", b.file)
+		}
+		if f.watch > 0 {
+			return nil
+		}
+		return f.outcome(report)
+	}
+}
+
+// A baseline is what the next report is compared with.
+type baseline struct {
+	file string        // "": only as long as the process lives
+	told *check.Report // all that it shows has been told; nil: there is none yet
+	last *check.Report // told, or one after it that is being told
+}
+
+func (b *baseline) read() error {
+	if b.file == "" {
+		return nil
+	}
+	switch r, err := readReport(b.file); {
+	case err == nil:
+		b.told, b.last = &r, &r
+	case !errors.Is(err, fs.ErrNotExist):
+		// Without it drift would pass unseen: that is not to be guessed.
+		return &failure{fmt.Errorf("--baseline: %w", err), 2, "look at the file, or remove it to begin anew"}
+	}
+	return nil
+}
+
+// keep has the last report take the baseline's place.
+func (b *baseline) keep() error {
+	if b.told == b.last {
+		return nil
+	}
+	if b.file != "" {
+		var text bytes.Buffer
+		if err := b.last.WriteJSON(&text); err != nil {
+			return err
+		}
+		if err := replaceFile(b.file, text.Bytes()); err != nil {
+			return unrunnable(fmt.Errorf("--baseline: %w", err))
+		}
+	}
+	b.told = b.last
+	return nil
+}
+
+// rest waits between two checks, and keeps the report as soon as it has been told.
+// When that was given up the older one is compared with, so that it is told again.
+func (b *baseline) rest(ctx context.Context, d time.Duration, teller *driftTeller) error {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	for {
+		switch done, lost := teller.told(); {
+		case lost:
+			b.last = b.told
+		case done:
+			if err := b.keep(); err != nil {
+				return err
+			}
+		}
+		if probe.Pause(ctx, min(time.Second, d)) != nil {
 			return nil
 		}
 	}
+}
+
+// missed says in how many runs up to the last one a check was not made.
+func missed(last *check.Report) map[string]int {
+	out := map[string]int{}
+	if last != nil {
+		for _, res := range last.Results {
+			out[res.ID] = res.Missed
+		}
+	}
+	return out
 }
 
 // A driftTeller raises the events of drift, and tells of them by the ways that the
@@ -81,19 +152,20 @@ type driftTeller struct {
 	log      *slog.Logger
 	sink     audit.Sink
 	notifier *watch.Notifier // nil: nobody is to be told
-	stop     func()          // lets what waits go out; nil: ended
+	stop     func()          // lets what waits go out; nil: there is nobody
 	done     chan struct{}
-	lost     atomic.Bool // something could not be told by one of the ways
+	broken   bool // somebody is to be told, and there is no way
+	drifted  bool // the last time
+	lost     int  // events that had been given up before the last time
 }
 
 func newDriftTeller(ctx context.Context, log *slog.Logger, t *target) *driftTeller {
 	d := &driftTeller{log: log, sink: audit.NewLog(log), done: make(chan struct{})}
 	if t.held {
 		var err error
-		if d.notifier, err = watch.NewNotifier(t.policy, watch.Deps{Log: log, Audit: d, Mail: noticesBy(log)}); err != nil {
+		if d.notifier, err = watch.NewNotifier(t.policy, watch.Deps{Log: log, Audit: d.sink, Mail: noticesBy(log)}); err != nil {
 			log.Error("nobody can be told of drift", "error", err)
-			d.notifier = nil
-			d.lost.Store(true)
+			d.notifier, d.broken = nil, true
 		}
 	}
 	if d.notifier == nil {
@@ -109,26 +181,41 @@ func newDriftTeller(ctx context.Context, log *slog.Logger, t *target) *driftTell
 	return d
 }
 
-// Record hears from the notifier what it could not tell.
-func (d *driftTeller) Record(e audit.Event) {
-	d.lost.Store(d.lost.Load() || e.Kind == audit.NoticeFailed)
-	d.sink.Record(e)
-}
-
-// tell raises an event for each change for the worse, and reports whether there is one.
-func (d *driftTeller) tell(changes []check.Change) (worse bool) {
+// tell raises an event for each change for the worse, and has the log say what was
+// not looked at.
+func (d *driftTeller) tell(now check.Report, changes []check.Change) {
+	for _, r := range now.Results {
+		if r.Missed > 0 {
+			d.log.Info("a check was not made, and its last verdict stays", "control", r.ID, "verdict", r.Verdict.String(), "seen", r.Seen, "runs", r.Missed)
+		}
+	}
+	d.drifted = false
+	if d.notifier != nil {
+		_, d.lost = d.notifier.Untold()
+	}
 	for _, c := range changes {
 		if !c.Worse() {
 			continue
 		}
-		worse = true
+		d.drifted = true
 		e := audit.Event{Time: time.Now(), Kind: audit.CheckDrifted, Outcome: audit.Failure, Control: c.ID, Detail: c.String()}
 		d.sink.Record(e)
 		if d.notifier != nil {
 			d.notifier.Record(e)
 		}
 	}
-	return worse
+}
+
+// told reports whether all of the last time has reached every receiver, or has been
+// given up.
+func (d *driftTeller) told() (done, lost bool) {
+	if d.notifier == nil {
+		lost = d.broken && d.drifted
+		return !lost, lost
+	}
+	waiting, gone := d.notifier.Untold()
+	lost = gone > d.lost
+	return waiting == 0 && !lost, lost
 }
 
 // end sends what waits, within some seconds, and reports whether all was told.
@@ -137,5 +224,6 @@ func (d *driftTeller) end() bool {
 		d.stop()
 	}
 	<-d.done
-	return !d.lost.Load()
+	done, _ := d.told()
+	return done
 }

@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/pem"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -138,5 +142,96 @@ func TestEndedCheckMovesNoBaseline(t *testing.T) {
 	}
 	if now, rerr := os.ReadFile(file); rerr != nil || !bytes.Equal(now, b.Bytes()) {
 		t.Errorf("the baseline is another: %v\n%s", rerr, now)
+	}
+}
+
+// TestUntoldDriftMovesNoBaseline: however a watch ends while the receiver of its
+// events is down, the next one finds the same drift, and tells of it.
+func TestUntoldDriftMovesNoBaseline(t *testing.T) {
+	target := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/" {
+			w.WriteHeader(http.StatusNotFound) // without nosniff
+		}
+	}))
+	defer target.Close()
+	var up atomic.Bool
+	asked, told := make(chan bool, 1000), make(chan string, 1000)
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if !up.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			asked <- true
+			return
+		}
+		told <- string(body)
+	}))
+	defer receiver.Close()
+	dir := t.TempDir()
+	baseline := filepath.Join(dir, "baseline.json")
+	was := check.Report{Target: target.URL, Results: []check.Result{{Meta: check.Meta{ID: "app/nosniff", Title: "x"}, Finding: check.Passed("there")}}}
+	var before bytes.Buffer
+	if err := was.WriteJSON(&before); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"baseline.json": before.String(),
+		"ca.pem":        string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: target.Certificate().Raw})),
+		"ringwall.yaml": fmt.Sprintf(`site: 127.0.0.1
+upstream: http://127.0.0.1:8000
+app: {routes: [{path: /, allow: [anyone]}]}
+watch: {webhook: "%s", events: [check.drifted]}
+`, receiver.URL),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start := func() (*exec.Cmd, *bytes.Buffer) {
+		cmd, log := exec.Command("ringwall", "check", target.URL, "--cacert", "ca.pem", "--only", "app/nosniff", "--watch", "1h", "--baseline", baseline), new(bytes.Buffer)
+		cmd.Dir, cmd.Stderr = dir, log
+		cmd.Env = append(os.Environ(), "RINGWALL_STATE="+filepath.Join(dir, "state"))
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+		return cmd, log
+	}
+	moved := func() bool {
+		now, err := os.ReadFile(baseline)
+		return err != nil || !bytes.Equal(now, before.Bytes())
+	}
+	for name, signal := range map[string]os.Signal{"killed": syscall.SIGKILL, "ended": syscall.SIGTERM} {
+		cmd, log := start()
+		select {
+		case <-asked:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s: nobody tells the receiver\n%s", name, log)
+		}
+		if moved() {
+			t.Errorf("%s: the baseline is another before anybody was told", name)
+		}
+		_ = cmd.Process.Signal(signal)
+		_ = cmd.Wait()
+		if moved() {
+			t.Errorf("%s: the baseline is another, and nobody was told\n%s", name, log)
+		}
+		for len(asked) > 0 {
+			<-asked
+		}
+	}
+	up.Store(true)
+	_, log := start()
+	select {
+	case body := <-told:
+		if !strings.Contains(body, "app/nosniff: pass -\\u003e fail") && !strings.Contains(body, "app/nosniff: pass -> fail") {
+			t.Errorf("the receiver was told:\n%s", body)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatalf("the receiver is up, and was not told\n%s", log)
+	}
+	for end := time.Now().Add(10 * time.Second); !moved(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("all was told, and the baseline stays\n%s", log)
+		}
 	}
 }
