@@ -98,8 +98,35 @@ type Section struct {
 	Inside  []Inside
 }
 
-// Verdict of a section: the worst of its results. Nothing was seen of one that
-// has none.
+// shows are the results without one of which nobody has seen a line of the
+// checklist whole: what only the server itself shows.
+var shows = map[string][]string{
+	"2":  {"inside/listeners"},
+	"7":  {"host/firewall", "inside/listeners"},
+	"10": {"host/logs", "inside/log-rotation"},
+	"11": {"inside/tracked"},
+}
+
+// Seen reports whether the whole of a section was looked at.
+func (s Section) Seen() bool {
+	need := shows[s.ID]
+	return len(s.Results) > 0 && (need == nil || slices.ContainsFunc(s.Results, func(r Result) bool { return slices.Contains(need, r.ID) }))
+}
+
+// Word is what is said of a section: its verdict; unseen, when nothing was looked
+// at; or partly, when what was looked at is right and is not all.
+func (s Section) Word() string {
+	switch {
+	case len(s.Results) == 0:
+		return "unseen"
+	case !s.Seen() && s.Verdict() == Unknown && !slices.ContainsFunc(s.Results, func(r Result) bool { return r.Verdict == Unknown }):
+		return "partly"
+	}
+	return s.Verdict().String()
+}
+
+// Verdict of a section: the worst of its results. One that was not seen whole is
+// unknown, unless something failed.
 func (s Section) Verdict() Verdict {
 	if len(s.Results) == 0 {
 		return Unknown
@@ -116,6 +143,9 @@ func (s Section) Verdict() Verdict {
 				worst = Pass
 			}
 		}
+	}
+	if !s.Seen() {
+		return Unknown
 	}
 	return worst
 }

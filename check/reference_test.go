@@ -33,9 +33,11 @@ func TestSections(t *testing.T) {
 	}
 	r := check.Report{Results: []check.Result{
 		res("edge/a", "blueprint T1, checklist 1", check.Pass), res("edge/b", "blueprint T1, checklist 1, checklist 2", check.Unknown),
-		res("app/c", "blueprint checklist 3, checklist 10", check.Fail), res("app/d", "blueprint checklist 3", check.Unknown), res("app/e", "blueprint checklist 4", check.Waived),
+		res("outside/secret-files", "blueprint checklist 11", check.Pass), res("app/c", "blueprint checklist 3, checklist 10", check.Fail), res("app/d", "blueprint checklist 3", check.Unknown), res("app/e", "blueprint checklist 4", check.Waived),
 	}}
 	want := map[string]check.Verdict{"1": check.Unknown, "2": check.Unknown, "3": check.Fail, "4": check.Waived, "10": check.Fail, "5": check.Unknown}
+	// What was not asked from inside is seen in part, however good the part is.
+	words := map[string]string{"1": "unknown", "2": "unknown", "5": "unseen", "10": "fail", "11": "partly"}
 	sections := r.Sections(check.ByChecklist)
 	if len(sections) != 11 || len(r.Sections(check.ByThreat)) != 11 || len(r.Sections(check.ByRing)) != 3 {
 		t.Fatalf("%d lines", len(sections))
@@ -44,6 +46,13 @@ func TestSections(t *testing.T) {
 		if v, ok := want[s.ID]; ok && s.Verdict() != v {
 			t.Errorf("%s is %v, want %v", s.ID, s.Verdict(), v)
 		}
+		if w, ok := words[s.ID]; ok && s.Word() != w {
+			t.Errorf("%s is called %s, want %s", s.ID, s.Word(), w)
+		}
+	}
+	whole := check.Report{Results: append(r.Results, res("inside/tracked", "blueprint checklist 11", check.Pass))}
+	if s := whole.Sections(check.ByChecklist)[10]; s.Verdict() != check.Pass || s.Word() != "pass" {
+		t.Errorf("seen from both sides, line 11 is %v, %s", s.Verdict(), s.Word())
 	}
 	for _, v := range check.Views() {
 		var b strings.Builder

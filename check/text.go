@@ -62,11 +62,10 @@ func (t *textWriter) sections(sections []Section) {
 		if i > 0 {
 			fmt.Fprintln(t)
 		}
-		word := s.Verdict().String()
-		if len(s.Results) == 0 {
-			word = "unseen"
+		t.row(s.Verdict(), s.Word(), s.ID, t.bold(s.Title))
+		if s.Word() == "partly" {
+			t.labelled("", "the rest is seen on the server: ringwall check --inside")
 		}
-		t.row(s.Verdict(), word, s.ID, t.bold(s.Title))
 		for _, res := range s.Results {
 			switch res.clean(); {
 			case t.Long && !t.told[res.ID], res.Verdict == Fail || res.Verdict == Unknown:

@@ -76,10 +76,7 @@ type line struct {
 
 func lines(r check.Report, v check.View) (out []line) {
 	for _, s := range r.Sections(v) {
-		l := line{ID: s.ID, Title: s.Title, Word: s.Verdict().String(), Results: s.Results, Inside: s.Inside}
-		if len(s.Results) == 0 {
-			l.Word = "unseen"
-		}
+		l := line{ID: s.ID, Title: s.Title, Word: s.Word(), Results: s.Results, Inside: s.Inside}
 		var sum check.Report
 		sum.Results = s.Results
 		n := sum.Summary()
