@@ -297,8 +297,10 @@ func (s *Server) compile(p *policy.Policy) (*generation, error) {
 	if s.deps.Identity != nil {
 		deps.Builtin = s.deps.Identity.Handler()
 	}
-	deps.Schema, err = schema(p)
-	fail(err)
+	if deps.Schema, err = schema(p); err != nil {
+		fail(err)
+		deps.Schema = struct{ app.RequestSchema }{} // the error is known; find the ring's too
+	}
 	g.guard, err = edge.NewGuard(p, &s.edge)
 	fail(err)
 	if err == nil {

@@ -77,7 +77,7 @@ func (w *shower) table(indent, path string, v reflect.Value, entry bool) {
 			if reflect.ValueOf(w.p).Elem().FieldByIndex(s.index).Interface().(Secret).Set() {
 				state = redacted
 			}
-			w.line(indent, s.path, "# %s: %s", s.path[len(path)+1:], state)
+			w.line(indent, s.path, "# %s: %s", strings.TrimPrefix(s.path, path+"."), state)
 		}
 	}
 }
