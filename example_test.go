@@ -3,9 +3,13 @@ package ringwall_test
 import (
 	"context"
 	"fmt"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/ringwall/ringwall"
 	"github.com/ringwall/ringwall/policy"
@@ -18,6 +22,25 @@ func examplePolicy(yaml string) *policy.Policy {
 		panic(err)
 	}
 	return p
+}
+
+// A whole server: HTTPS on the policy's addresses with the certificate of
+// edge.tls, until it is asked to stop.
+func Example() {
+	handler := http.NotFoundHandler() // your API
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	p, err := ringwall.LoadPolicy("ringwall.yaml")
+	if err != nil {
+		log.Fatal(err)
+	}
+	srv, err := ringwall.New(p, handler, ringwall.Deps{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := srv.Run(ctx); err != nil { // nil: it was asked to stop
+		log.Fatal(err)
+	}
 }
 
 // The same controls as in front of any other API, in the process of the API
