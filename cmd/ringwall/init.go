@@ -60,14 +60,15 @@ func initialize(cmd *cobra.Command, site, upstream string) error {
 	if kept {
 		was = "kept"
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), `wrote %s
-%s %s, for your eyes only; git ignores it
+	fmt.Fprintf(cmd.OutOrStdout(), `wrote %[1]s
+%[2]s %[3]s, for your eyes only; git ignores it
 
 next:
-  ringwall policy check
-  ringwall policy explain GET /api/admin/users
   ringwall serve --dev     # https://localhost:8443, on this machine only
-  ringwall serve           # once edge.tls names the site's certificate
+  ringwall policy explain GET /api/admin/users
+then take the # from one of the lines tls: in %[1]s, for a certificate, and:
+  ringwall policy check
+  ringwall serve
 `, policyFile, was, tokenKey)
 	return nil
 }

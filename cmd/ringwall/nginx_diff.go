@@ -24,6 +24,9 @@ nothing differs; 1: something does; 2: it could not be compared.`,
 			if err != nil {
 				return err
 			}
+			if err := nginx.Judge(p); err != nil {
+				return nginxFailure(cmd.Context(), err)
+			}
 			o, err := f.options(p)
 			if err != nil {
 				return err

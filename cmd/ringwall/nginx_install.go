@@ -91,8 +91,8 @@ func installNginx(ctx context.Context, out io.Writer, f *nginxFlags, adopt, ca s
 	if err != nil {
 		return err
 	}
-	if !p.NginxIsEdge() {
-		return p.Errorf("edge.engine", "write engine: nginx under edge", "the policy's edge is %s, not nginx", p.Edge.Engine)
+	if err := nginx.Judge(p); err != nil {
+		return err
 	}
 	if !p.Edge.Nginx.Proof.Set() {
 		return makeProof(out, p, policyPath(f.policy))

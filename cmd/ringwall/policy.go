@@ -6,7 +6,7 @@ import (
 	"github.com/ringwall/ringwall/policy"
 )
 
-// policyFlags are shared by the verbs of `ringwall policy`.
+// policyFlags are shared by the verbs of `ringwall policy` that read one.
 type policyFlags struct {
 	file string
 	dev  bool
@@ -37,8 +37,11 @@ func policyCommand() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	f := &policyFlags{}
-	policyFlag(cmd, &f.file)
-	cmd.PersistentFlags().BoolVar(&f.dev, "dev", false, "allow what only serve --dev allows, such as the site localhost")
-	cmd.AddCommand(policyCheckCommand(f), policyShowCommand(f), policySchemaCommand(), policyExplainCommand(f), policyReloadCommand())
+	for _, reads := range []*cobra.Command{policyCheckCommand(f), policyShowCommand(f), policyExplainCommand(f)} {
+		policyFlag(reads, &f.file)
+		reads.Flags().BoolVar(&f.dev, "dev", false, "allow what only serve --dev allows, such as the site localhost")
+		cmd.AddCommand(reads)
+	}
+	cmd.AddCommand(policySchemaCommand(), policyReloadCommand())
 	return cmd
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ringwall/ringwall"
 	"github.com/ringwall/ringwall/edge/http3"
+	"github.com/ringwall/ringwall/edge/nginx"
 	"github.com/ringwall/ringwall/host"
 	"github.com/ringwall/ringwall/metrics"
 	"github.com/ringwall/ringwall/policy"
@@ -21,14 +22,16 @@ func policyCheckCommand(f *policyFlags) *cobra.Command {
 		Use:   "check",
 		Short: "Find every mistake in the policy and in the files that it names",
 		Long: `Read the policy and all files that it names, as serve does, and list every
-mistake with its place. Nothing is started. Exit 0: serve would take it; 2: not.`,
+mistake with its place. Nothing is started. Without an upstream it is a Go
+program's. Exit 0: serve would take it and, with edge.engine: nginx, so would
+ringwall nginx install; 2: not.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := f.load()
 			if err != nil {
 				return err
 			}
-			if err := compile(p); err != nil {
+			if err := judge(p); err != nil {
 				return notServed(err)
 			}
 			routes, limits, waivers := len(p.App.Routes), len(p.App.Limits), len(p.Waivers)
@@ -45,6 +48,27 @@ mistake with its place. Nothing is started. Exit 0: serve would take it; 2: not.
 // notServed is a policy that loads but cannot be served.
 func notServed(err error) error {
 	return &failure{err, 2, "correct it, then: ringwall policy check"}
+}
+
+// judge says whether serve would take the policy.
+func judge(p *policy.Policy) error {
+	var errs []error
+	switch {
+	case p.NginxIsEdge():
+		errs = append(errs, nginx.Judge(p))
+	case len(p.Behind()) > 0 && !p.Dev(): // serve --dev has a certificate
+		errs = append(errs, namesCertificate(p))
+	}
+	return errors.Join(append(errs, compile(p))...)
+}
+
+// namesCertificate is an error when the policy says nothing of one.
+func namesCertificate(p *policy.Policy) error {
+	if p.Edge.TLS.Cert != "" || p.Edge.TLS.ACME.Enabled() || p.NginxIsEdge() {
+		return nil
+	}
+	return p.Errorf("edge.tls", "ask Let's Encrypt for one, tls: {acme: {email: you@example.com}}, or name PEM files, tls: {cert: site.pem, key: site.key}",
+		"there is no certificate, and nothing is served without")
 }
 
 // compile makes all that serve would make of a policy, and drops it.

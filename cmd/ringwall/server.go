@@ -40,9 +40,8 @@ type server struct {
 // build makes the server, and opens what it needs. All that is wrong with the
 // policy is listed at once.
 func (s *server) build(ctx context.Context, p *policy.Policy) (err error) {
-	if p.Edge.TLS.Cert == "" && !p.Edge.TLS.ACME.Enabled() && !p.NginxIsEdge() {
-		return notServed(errors.Join(p.Errorf("edge.tls", "ask Let's Encrypt for one, tls: {acme: {email: you@example.com}}, or name PEM files, tls: {cert: site.pem, key: site.key}",
-			"there is no certificate, and nothing is served without"), compile(p)))
+	if err := namesCertificate(p); err != nil {
+		return notServed(errors.Join(err, compile(p)))
 	}
 	s.setLevel(p)
 	// No request waits for whoever reads the log. Events, warnings and errors are

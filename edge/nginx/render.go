@@ -45,9 +45,6 @@ func Render(p *policy.Policy, o Options) (string, error) {
 
 // Directives is Render before it is printed.
 func Directives(p *policy.Policy, o Options) ([]Directive, error) {
-	if !p.NginxIsEdge() {
-		return nil, p.Errorf("edge.engine", "write engine: nginx under edge", "the policy's edge is %s, not nginx", p.Edge.Engine)
-	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -79,9 +76,15 @@ type rendering struct {
 	secure, plain []Directive // add_header, for answers over HTTPS and over HTTP
 }
 
+// Judge refuses a policy that no nginx can be set up from. It reads nothing.
+func Judge(p *policy.Policy) error { return (&rendering{Policy: p}).judge() }
+
 // judge refuses what cannot be written.
 func (r *rendering) judge() error {
 	p := r.Policy
+	if !p.NginxIsEdge() {
+		return p.Errorf("edge.engine", "write engine: nginx under edge", "the policy's edge is %s, not nginx", p.Edge.Engine)
+	}
 	if strings.ContainsFunc(p.Site, func(c rune) bool { return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789.-", c) }) {
 		return p.Errorf("site", "write a host name in lower case", "%.60q cannot be nginx's server_name", p.Site)
 	}
