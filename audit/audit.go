@@ -22,7 +22,7 @@ const (
 	ScannerRefused   Kind = "scanner.refused"    // a path that only scanners ask for
 	OriginRefused    Kind = "origin.refused"     // CORS: an origin that is not on the list
 	CrossSiteRefused Kind = "cross_site.refused" // CSRF: a cookie-carrying request from elsewhere
-	InputRefused     Kind = "input.refused"      // a body, parameter or content type that is not allowed
+	InputRefused     Kind = "input.refused"      // a body, parameter, content type or length that is not allowed
 	ProtocolRefused  Kind = "protocol.refused"   // host, path, method or header that is ambiguous or unknown
 	HeaderForged     Kind = "header.forged"      // a client sent a header that only Ringwall writes
 	HandlerPanicked  Kind = "handler.panicked"   // the handler or the upstream's proxy panicked

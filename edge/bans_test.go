@@ -155,6 +155,7 @@ func TestWhatBans(t *testing.T) {
 		{audit.OriginRefused, "app/cors", never},
 		{audit.CrossSiteRefused, "app/cross-site", never},
 		{audit.InputRefused, "app/schema", never},
+		{audit.InputRefused, "edge/framing", never}, // a header that is too long: any page can have one sent
 		{audit.AuthExpired, "app/authentication", never},
 		{audit.UpstreamFailed, "edge/upstream", never},
 		{audit.RequestTimedOut, "app/timeout", never},

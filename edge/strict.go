@@ -3,6 +3,7 @@ package edge
 import (
 	"crypto/tls"
 	"net"
+	"net/http"
 	"os"
 	"sync"
 	"time"
@@ -79,10 +80,15 @@ func (c *http1Conn) Hijacked() { c.off = c.breach == framing.None }
 func (c *http1Conn) framed() bool { return c.strict }
 
 // refusal is what http1 answers a request with that it cannot read. Breaches of
-// the framing were recorded when they were seen.
+// the framing were recorded when they were seen. A header that is too long is a
+// mistake: a page can have any browser send one, and who sent it is not read.
 func (c *http1Conn) refusal(status int, why error) []byte {
 	if _, breach := why.(framing.Breach); !breach {
-		c.state.record(audit.Event{Time: c.state.now(), Kind: audit.ProtocolRefused, Outcome: audit.Failure, Control: strictFraming.ID,
+		kind := audit.ProtocolRefused
+		if status == http.StatusRequestHeaderFieldsTooLarge {
+			kind = audit.InputRefused
+		}
+		c.state.record(audit.Event{Time: c.state.now(), Kind: kind, Outcome: audit.Failure, Control: strictFraming.ID,
 			Client: c.under.client, Status: status, Detail: why.Error()})
 	}
 	return c.answers[status]

@@ -34,7 +34,7 @@ func eventsFormat(proof string) string {
 	return Print([]Directive{
 		{Comment: "The secret that nginx proves itself with. Nobody but root may read this file."},
 		d("log_format", "ringwall_events", "escape=json",
-			proof+` {"why":"$ringwall_told","client":"$remote_addr","method":"$ringwall_method","path":"$ringwall_path","request":"$request"}`),
+			proof+` {"why":"$ringwall_told","client":"$remote_addr","method":"$ringwall_method","path":"$ringwall_path","request":"$request","elsewhere":"$ringwall_elsewhere"}`),
 	})
 }
 
@@ -70,6 +70,7 @@ var told = map[string]struct {
 	"rate":        {audit.RateBlocked, "edge/rate", "refused by nginx"},
 	"connections": {audit.ConnectionRefused, "edge/connections", "refused by nginx"},
 	"protocol":    {audit.ProtocolRefused, "edge/framing", "malformed, refused by nginx"},
+	"long":        {audit.InputRefused, "edge/framing", "too long, refused by nginx"},
 }
 
 // ListenEvents opens the address, or takes the socket that another process has
@@ -170,7 +171,7 @@ func (e *Events) take(b []byte) {
 	if !ok || len(b) <= len(e.proof) || subtle.ConstantTimeCompare(b[:len(e.proof)], e.proof) != 1 {
 		return
 	}
-	var m struct{ Why, Client, Method, Path, Request string }
+	var m struct{ Why, Client, Method, Path, Request, Elsewhere string }
 	if json.Unmarshal(b[len(e.proof):], &m) != nil {
 		return
 	}
@@ -187,6 +188,9 @@ func (e *Events) take(b []byte) {
 			return
 		}
 	}
+	// Without a path nginx did not understand the target, and has read no header: a
+	// page may have had a browser send it.
+	elsewhere := m.Elsewhere != "0" || m.Path == ""
 	detail := what.detail
 	if m.Why == "scanner" {
 		if m.Path == "" {
@@ -195,5 +199,5 @@ func (e *Events) take(b []byte) {
 		detail = fmt.Sprintf("%s: %s", detail, m.Path[:min(len(m.Path), 200)])
 	}
 	e.sink.Record(audit.Event{Time: now, Kind: what.kind, Outcome: audit.Failure, Control: what.control,
-		Client: client, Method: m.Method[:min(len(m.Method), 32)], Detail: detail})
+		Client: client, Method: m.Method[:min(len(m.Method), 32)], Detail: detail, Elsewhere: elsewhere})
 }

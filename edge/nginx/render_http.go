@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -111,6 +112,10 @@ func (r *rendering) logs() []Directive {
 			d("~^0:[^:]*:REJECTED", "connections"),
 			d("~^0:[^:]*:[^:]*:1:", "scanner"),
 			d("~^0:[^:]*:[^:]*:[^:]*:1:444:$", "scanner"),
-			d("~^0:[^:]*:[^:]*:[^:]*:[^:]*:(?:400|414|431|501|505):$", "protocol")))...)
+			d("~^0:[^:]*:[^:]*:[^:]*:[^:]*:(?:414|431):$", "long"),
+			d("~^0:[^:]*:[^:]*:[^:]*:[^:]*:(?:400|501|505):$", "protocol")))...)
+	ds = append(ds, noted("What a page of another site may have had a browser send: it is not held against the browser's user.\nOver plain HTTP no browser says so.",
+		block("map", []string{"$https:$http_sec_fetch_site:$http_origin", "$ringwall_elsewhere"},
+			d("default", "1"), d("~^on:(?:none|same-origin)?:(?:https://"+regexp.QuoteMeta(r.host())+")?$", "0")))...)
 	return append(ds, d("include", filepath.Join(r.Edge.Nginx.Folder, eventsFile)))
 }

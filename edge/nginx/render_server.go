@@ -197,18 +197,22 @@ func (r *rendering) logTo() []Directive {
 	}
 }
 
+// host is the site, with the port that browsers have to name.
+func (r *rendering) host() string {
+	if _, port, _ := net.SplitHostPort(r.Edge.Listen); port != "443" {
+		return r.Site + ":" + port
+	}
+	return r.Site
+}
+
 // toRing is how requests go on, in one place: a location with a proxy_set_header
 // of its own would inherit none of these. headers are those that answers get
 // here, so the ring's are taken off: each is sent once.
 func (r *rendering) toRing(proto string, headers []Directive) []Directive {
 	t := r.Edge.Timeouts
-	host := r.Site
-	if _, port, _ := net.SplitHostPort(r.Edge.Listen); port != "443" {
-		host += ":" + port
-	}
 	ds := noted("What the ring is told. The client's address is said anew, never appended to.",
 		d("proxy_http_version", "1.1"),
-		d("proxy_set_header", "Host", host),
+		d("proxy_set_header", "Host", r.host()),
 		d("proxy_set_header", "X-Real-IP", "$remote_addr"),
 		d("proxy_set_header", "X-Forwarded-For", "$remote_addr"),
 		d("proxy_set_header", "X-Forwarded-Proto", proto))
@@ -263,12 +267,8 @@ func (r *rendering) plainSite() Directive {
 		challenge = []Directive{d("proxy_pass", "http://ringwall")}
 	}
 	s = append(s, noted("Who issues certificates looks here.", block("location", []string{"^~", edge.ChallengePath}, challenge...))...)
-	base := "https://" + r.Site
-	if _, port, _ := net.SplitHostPort(r.Edge.Listen); port != "443" {
-		base += ":" + port
-	}
 	s = append(s, noted("Nothing else, and nothing of the client's but the path.",
-		block("location", []string{"/"}, d("return", "308", base+"$ringwall_target")))...)
+		block("location", []string{"/"}, d("return", "308", "https://"+r.host()+"$ringwall_target")))...)
 	if r.Edge.TLS.ACME.Enabled() {
 		s = append(s, block("location", []string{edge.HangupLocation}, d("return", "444")))
 	}

@@ -221,3 +221,42 @@ func TestLog(t *testing.T) {
 	}
 	t.Errorf("no event of the scanner: %+v", s.events)
 }
+
+// TestTrapPageThatHasItsVisitorBannedByNginx: nginx refuses before the ring sees who
+// sent a request, and tells it what the browser said of that. What says nothing of
+// it, since it was refused before or came over plain HTTP, is not held against
+// anybody.
+func TestTrapPageThatHasItsVisitorBannedByNginx(t *testing.T) {
+	s := mirrored(t, "")
+	own := s.url()
+	for i, tt := range []struct {
+		request   string
+		kind      audit.Kind
+		elsewhere bool
+	}{
+		{"GET /.env HTTP/1.1\r\nHost: localhost\r\n", audit.ScannerRefused, false},
+		{"GET /.env HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: none\r\n", audit.ScannerRefused, false},
+		{"GET /.env HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: same-origin\r\nOrigin: " + own + "\r\n", audit.ScannerRefused, false},
+		{"GET /.env HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site\r\n", audit.ScannerRefused, true},
+		{"GET /.env HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.example\r\n", audit.ScannerRefused, true},
+		{"GET /.env HTTP/1.1\r\nHost: localhost\r\nOrigin: null\r\n", audit.ScannerRefused, true},
+		{"GET /../../../etc/passwd HTTP/1.1\r\nHost: localhost\r\n", audit.ProtocolRefused, true},
+		{"GET /a%00 HTTP/1.1\r\nHost: localhost\r\n", audit.ProtocolRefused, true},
+		{"POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n", audit.ProtocolRefused, false},
+		{"GET /" + strings.Repeat("a", 20_000) + " HTTP/1.1\r\nHost: localhost\r\n", audit.InputRefused, true},
+		{"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: " + strings.Repeat("a", 20_000) + "\r\n", audit.InputRefused, false},
+	} {
+		client := netip.AddrFrom4([4]byte{127, 9, 9, byte(20 + i)})
+		s.raw(t, byte(20+i), tt.request+"\r\n")
+		mine := func(e audit.Event) bool { return e.Client == client && e.Control != "edge/behind" }
+		for range 100 {
+			if s.count(mine) > 0 {
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		if s.count(mine) != 1 || s.count(func(e audit.Event) bool { return mine(e) && e.Kind == tt.kind && e.Elsewhere == tt.elsewhere }) != 1 {
+			t.Errorf("%.90q: %+v, want one %s, elsewhere %v", tt.request, s.events, tt.kind, tt.elsewhere)
+		}
+	}
+}
