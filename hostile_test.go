@@ -101,3 +101,21 @@ func TestTrapTwoReadingsOfTargetAndCharset(t *testing.T) {
 		t.Errorf("HTTP/2: %s, the API saw %q", res.Status, seen)
 	}
 }
+
+// TestTrapConnectionStripsAJudgedHeader: what Connection names, a proxy takes away
+// (RFC 9110, 7.6.1), after the schema had found it there.
+func TestTrapConnectionStripsAJudgedHeader(t *testing.T) {
+	var seen http.Header
+	api := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen = r.Header })
+	r, _ := inFront(t, api, rules)
+	for connection, status := range map[string]int{
+		"close, X-Tenant": 400, "x-TENANT": 400, "keep-alive,\tx-tenant ,": 400, "close\r\nConnection: X-Tenant": 400, "Upgrade, X-Tenant\r\nUpgrade: websocket": 400,
+		"close, X-Other": 200, "close": 200, "TE, close\r\nTE: trailers": 200, "keep-alive, , close": 200,
+	} {
+		seen = nil
+		res, _ := r.ask(t, "GET /public/x HTTP/1.1\r\nHost: localhost\r\nX-Tenant: a\r\nConnection: "+connection+"\r\n\r\n")
+		if res.StatusCode != status || (seen != nil) != (status == 200) || seen != nil && seen.Get("X-Tenant") != "a" {
+			t.Errorf("%q: %s, the API saw %v", connection, res.Status, seen)
+		}
+	}
+}

@@ -225,16 +225,20 @@ func brokeOff(err error) bool {
 	return network || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// nominated returns the header of a list that Connection names, or "". RFC
+// nominated returns a header of the message that Connection names, or "". RFC
 // 9110, 7.6.1 has a proxy remove what Connection names, and forbids a sender
 // to name there what is meant for the recipient of the content. Removing one
-// of these would show the upstream another request than the one judged.
+// would show the upstream another request than the one judged.
 func nominated(h http.Header) string {
 	for _, v := range h["Connection"] {
 		for option := range strings.SplitSeq(v, ",") {
-			option = strings.ToLower(strings.Trim(option, " \t"))
-			switch option {
+			switch option = strings.ToLower(strings.Trim(option, " \t")); option {
+			case "", "close", "keep-alive", "upgrade", "te", "http2-settings", "proxy-connection", "trailer":
+				continue
 			case "authorization", "cookie", "host", "origin", "content-length", "content-type", "content-encoding":
+				return option
+			}
+			if h[http.CanonicalHeaderKey(option)] != nil {
 				return option
 			}
 		}
