@@ -12,8 +12,8 @@
 //
 // What cannot be enforced is a mistake that stops the load, not a gap: remote
 // references, unknown keywords, regular expressions outside Go's syntax,
-// parameters that are objects or have content, servers below the root. Bodies
-// are validated when they are JSON or a form; of others the media type is.
+// parameters that are objects or have content, servers below the root. Cookies
+// are judged as they are sent, and not percent-decoded. Bodies are validated when they are JSON or a form; of others the media type is.
 package openapi
 
 import (
@@ -114,9 +114,10 @@ func (d *Document) Check(r *http.Request, path string, body []byte) []app.Issue 
 	}
 	for i := range op.cookie {
 		p := &op.cookie[i]
-		var sent []string
-		for _, cookie := range r.CookiesNamed(p.name) {
-			sent = append(sent, cookie.Value)
+		sent, ok := cookies(r.Header["Cookie"], p.name)
+		if !ok {
+			c.issue(p.where, "syntax", "is not well-formed")
+			continue
 		}
 		p.check(&c, sent)
 	}
