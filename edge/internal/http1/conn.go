@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -37,8 +38,8 @@ type conn struct {
 	buf  []byte
 	r, w int
 
-	writing sync.Mutex // of what is written outside of a response: 100 Continue
-	broken  error      // why nothing can be written any more
+	writing sync.Mutex            // of what is written outside of a response: 100 Continue
+	broken  atomic.Pointer[error] // why nothing can be written any more
 
 	mu       sync.Mutex
 	phase    phase
@@ -411,13 +412,22 @@ func (c *conn) bodyOver(x *exchange) {
 	c.mu.Unlock()
 }
 
+// failed is why nothing can be written any more; nil: it can.
+func (c *conn) failed() error {
+	if err := c.broken.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
 // write writes to the client. After an error nothing more is.
 func (c *conn) write(p []byte) error {
-	if c.broken != nil {
-		return c.broken
+	if err := c.failed(); err != nil {
+		return err
 	}
 	if _, err := c.rwc.Write(p); err != nil {
-		c.broken = err
+		failure := err // err itself is on no heap
+		c.broken.Store(&failure)
 		if x := c.current; x != nil {
 			x.ctx.cancel()
 		}

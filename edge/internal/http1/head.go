@@ -152,10 +152,10 @@ func (w *response) begin(first []byte, last bool) {
 	if w.keepAlive10 && (w.head || known || !allowed) {
 		keep10 = len(w.connection) == 0
 	} else if w.minor == 0 || w.closeAsked {
-		w.closes = true
+		w.closes.Store(true)
 	}
 	if stopping || len(w.connection) > 0 && w.connection[0] == "close" {
-		w.closes = true
+		w.closes.Store(true)
 	}
 	forced := w.finishBody()
 
@@ -177,10 +177,10 @@ func (w *response) begin(first []byte, last bool) {
 		w.chunked = true
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	default:
-		w.closes = true
+		w.closes.Store(true)
 	}
 	switch {
-	case forced, w.closes && (stopping || !anyToken(w.connection, "close")) && !w.switches():
+	case forced, w.closes.Load() && (stopping || !anyToken(w.connection, "close")) && !w.switches():
 		if w.minor == 1 {
 			b = append(b, "Connection: close\r\n"...)
 		}
@@ -188,7 +188,7 @@ func (w *response) begin(first []byte, last bool) {
 		w.buf.out = b
 		w.appendField("Connection", w.connection)
 		b = w.buf.out
-	case keep10 && !w.closes:
+	case keep10 && !w.closes.Load():
 		b = append(b, "Connection: keep-alive\r\n"...)
 	}
 	w.buf.out = append(b, "\r\n"...)
@@ -218,19 +218,19 @@ func (w *response) finishBody() (closes bool) {
 	defer b.mu.Unlock()
 	switch {
 	case b.over:
-		b.closed = !w.closes && !w.duplex && !b.expected
+		b.closed = !w.closes.Load() && !w.duplex && !b.expected
 	case b.expected: // part of it may come, or the next request
-		w.closes = true
-	case w.closes || w.duplex:
+		w.closes.Store(true)
+	case w.closes.Load() || w.duplex:
 	case b.closed || b.err != nil:
-		w.closes = true
+		w.closes.Store(true)
 	case !b.chunked && b.left > mostUnread:
-		w.closes = true
+		w.closes.Store(true)
 		return true
 	default:
 		whole, err := b.discard()
 		b.closed = whole // the handler began to answer: it does not read on
-		if w.closes = !whole; !whole && err == nil {
+		if w.closes.Store(!whole); !whole && err == nil {
 			return true
 		}
 	}

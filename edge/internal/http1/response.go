@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -36,9 +37,9 @@ type response struct {
 	nlines int
 	room   [10]field
 
-	status   int  // 0 until WriteHeader
-	begun    bool // the header is in out
-	closes   bool // the connection ends with this answer
+	status   int         // 0 until WriteHeader
+	begun    bool        // the header is in out
+	closes   atomic.Bool // the connection ends with this answer; whoever closes the body asks
 	duplex   bool
 	hijacked bool
 	done     bool // the handler has returned
@@ -148,8 +149,12 @@ func (w *response) WriteHeader(status int) {
 	w.added, w.nlines = nil, 0
 }
 
-// inform sends a 1xx answer. It bears no body, and so says nothing about one.
+// inform sends a 1xx answer. It bears no body, and so says nothing about one. A
+// client of HTTP/1.0 would take it for the answer (RFC 9110, 15.2).
 func (w *response) inform(status int) {
+	if w.minor == 0 {
+		return
+	}
 	w.statusLine(status)
 	for name, values := range w.header {
 		if name != "Content-Length" && name != "Transfer-Encoding" {
@@ -221,7 +226,7 @@ func (w *response) admit(n int) error {
 	if w.length >= 0 && w.written > w.length {
 		return http.ErrContentLength
 	}
-	return w.conn.broken
+	return w.conn.failed()
 }
 
 var errDone = errors.New("http: the handler has returned")
@@ -268,7 +273,7 @@ func (w *response) push(p []byte) error {
 func (w *response) send() error {
 	o := w.buf
 	if len(o.out) == 0 {
-		return w.conn.broken
+		return w.conn.failed()
 	}
 	err := w.conn.write(o.out)
 	if cap(o.out) > 2*outputSize { // a very long header
@@ -334,11 +339,11 @@ func (w *response) finish() {
 // reusable reports whether another request may follow on the connection.
 func (w *response) reusable() bool {
 	short := !w.head && w.length >= 0 && bodyAllowed(w.status) && w.length != w.written
-	return !w.closes && !short && w.conn.broken == nil && !w.x.body.early
+	return !w.broken() && !short && !w.x.body.early
 }
 
 // broken reports whether the connection ends with this answer anyway.
-func (w *response) broken() bool { return w.closes || w.conn.broken != nil }
+func (w *response) broken() bool { return w.closes.Load() || w.conn.failed() != nil }
 
 // Hijack implements http.Hijacker. What came behind the request is in the
 // reader.

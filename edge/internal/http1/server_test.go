@@ -83,6 +83,39 @@ func waited[T any](t *testing.T, c <-chan T, what string) (v T) {
 	return v
 }
 
+// A handler that was given up on closes the body while the refusal is written; the
+// race detector watches.
+func TestBodyClosedBesideTheAnswer(t *testing.T) {
+	_, address := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		closed := make(chan struct{})
+		go func() { r.Body.Close(); close(closed) }()
+		w.Header().Set("Connection", "close")
+		_, _ = io.WriteString(w, "too late")
+		_ = http.NewResponseController(w).Flush()
+		<-closed
+	})
+	for range 50 {
+		_, br := dial(t, address, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 400000\r\n\r\nabc")
+		res, err := http.ReadResponse(br, nil)
+		if err != nil || res.StatusCode != 200 {
+			t.Fatal(res, err)
+		}
+	}
+}
+
+func TestNoInformationToHTTP10(t *testing.T) {
+	_, address := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusEarlyHints)
+		w.WriteHeader(http.StatusNoContent)
+	})
+	for version, want := range map[string]string{"1.0": "HTTP/1.0 204 No Content\r\n", "1.1": "HTTP/1.1 103 Early Hints\r\n"} {
+		_, br := dial(t, address, "GET / HTTP/"+version+"\r\nHost: a\r\n\r\n")
+		if line, err := br.ReadString('\n'); line != want {
+			t.Errorf("HTTP/%s: %q, %v, want %q", version, line, err, want)
+		}
+	}
+}
+
 func TestClientThatLeavesCancels(t *testing.T) {
 	for _, wait := range []string{"Done", "AfterFunc", "WithCancel"} {
 		for _, send := range []string{get, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"} {
