@@ -79,7 +79,8 @@ type Finding struct {
 	Moot bool
 
 	// Unmade marks an Unknown of a check that the run left out so as to keep within
-	// its bounds, of points or of requests. It says nothing of the control, for better
+	// its bounds, of points or of requests, or because the target asked to be left
+	// alone. It says nothing of the control, for better
 	// or for worse: comparisons keep to the last look. The run itself has proved nothing.
 	Unmade bool
 
@@ -135,7 +136,8 @@ func OffUntil(day time.Time, reason, control string, expired bool) Finding {
 	return Finding{Verdict: Waived, Got: "until " + until + ": " + reason}
 }
 
-// Spent is an error of Check.Ready: the run has not left what the check may take.
+// Spent is an error of Check.Ready: the run has not left what the check may take, of
+// what it allows itself or the target allows it.
 type Spent string
 
 func (s Spent) Error() string { return string(s) }

@@ -18,8 +18,10 @@ import (
 )
 
 // tokens sends tokens that must not be believed: unsigned, signed with words that
-// many APIs have for a secret, with the public key as the secret, expired, of
-// another audience, and, when a good one was given, that one with a byte changed.
+// many APIs have for a secret, with the public key as the secret, and, when a good
+// one was given, that one with another signature and with none. Whether one that has
+// expired, or was meant for another audience, is refused cannot be seen from here: it
+// takes the key to make one.
 var tokens = Check{
 	Meta: check.Meta{
 		ID:     "outside/tokens",

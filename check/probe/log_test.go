@@ -84,7 +84,8 @@ func TestLogKeepsTheFirstAndTheLast(t *testing.T) {
 // TestHeld: the target says how long it wants to be left alone, and is believed up
 // to a day.
 func TestHeld(t *testing.T) {
-	for wait, most := range map[string]time.Duration{"30": 30 * time.Second, "999999999": 24 * time.Hour, "soon": 0, "-5": 0, "": 0} {
+	for wait, most := range map[string]time.Duration{"30": 30 * time.Second, "999999999": 24 * time.Hour, "soon": 0, "-5": 0, "": 0,
+		time.Now().Add(time.Hour).UTC().Format(http.TimeFormat): time.Hour, time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat): 0} {
 		url, _ := listen(t, answer("HTTP/1.1 429 Too Many Requests\r\nRetry-After: "+wait+"\r\nContent-Length: 0\r\n\r\n"))
 		c := client(t, url, probe.Options{})
 		if c.Held() != 0 {

@@ -2,6 +2,8 @@ package probe
 
 import (
 	"context"
+	"net/http"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -28,6 +30,18 @@ func (p *pacer) hold(d time.Duration) {
 	if until := time.Now().Add(min(d, 24*time.Hour)); until.After(p.held) {
 		p.held = until
 	}
+}
+
+// retryAfter is how long Retry-After asks to wait: in seconds, or until a date
+// (RFC 9110, 10.2.3); 0 for what is neither.
+func retryAfter(s string, now time.Time) time.Duration {
+	if n, err := strconv.ParseUint(s, 10, 31); err == nil {
+		return time.Duration(n) * time.Second
+	}
+	if at, err := http.ParseTime(s); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
 }
 
 // Held is how long the target has asked this address to wait, by Retry-After of

@@ -16,7 +16,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -243,9 +242,7 @@ func (c *Client) Do(ctx context.Context, req Request) (answer *Response, err err
 			return nil, fmt.Errorf("read the answer's body: %w", err)
 		}
 		if res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusServiceUnavailable {
-			if n, err := strconv.ParseUint(res.Header.Get("Retry-After"), 10, 31); err == nil {
-				c.pacer.hold(time.Duration(n) * time.Second)
-			}
+			c.pacer.hold(retryAfter(res.Header.Get("Retry-After"), time.Now()))
 		}
 		out := &Response{Proto: res.Proto, Status: res.StatusCode, Header: res.Header, Body: body, Took: time.Since(began)}
 		under := conn // conn itself is still being written to

@@ -44,19 +44,20 @@ func mostEarned(req probe.Request, res *probe.Response) int {
 		}
 	}
 	read := req.Method == "" || req.Method == http.MethodGet || req.Method == http.MethodHead
-	credential := req.Token != ""
+	credential, session := req.Token != "", strings.Contains(req.Body, "refresh")
 	for _, h := range req.Headers {
 		credential = credential || strings.EqualFold(h[0], "authorization")
+		session = session || strings.EqualFold(h[0], "cookie")
 	}
 	switch {
 	case res == nil: // scanner.refused
 		points += 20
 	case res.Status < 400:
-	case res.Status == http.StatusUnauthorized && !read: // token.reused
+	case res.Status == http.StatusUnauthorized && session: // token.reused
 		points += 20
 	case res.Status == http.StatusUnauthorized && credential: // token.forged
 		points += 10
-	case res.Status == http.StatusUnauthorized: // nobody's request weighs nothing
+	case res.Status == http.StatusUnauthorized && read: // nobody's request weighs nothing
 	case !read: // auth.failed
 		points += 4
 	default: // protocol.refused

@@ -241,7 +241,7 @@ func (r *lookingRun) ready(m check.Meta) func(context.Context) error {
 			return errors.New(shut)
 		}
 		if wait := r.client.Held(); wait > r.patience() {
-			return fmt.Errorf("the target asks to be left alone for %v (Retry-After); check again then", wait.Round(time.Second))
+			return spent("the target asks to be left alone for %v (Retry-After); check again then", wait.Round(time.Second))
 		} else if wait > 0 && !r.fresh {
 			r.tell("%s waits %v, as the target asks (Retry-After)", m.ID, wait.Round(time.Second))
 			if err := probe.Pause(ctx, wait); err != nil {
