@@ -187,3 +187,29 @@ func FuzzReportIsPlain(f *testing.F) {
 		}
 	})
 }
+
+// TestNobodyAnswers: a target that is down is told of once, and not why each of
+// fifty controls would matter.
+func TestNobodyAnswers(t *testing.T) {
+	down := check.Result{Meta: check.Meta{ID: "app/a", Title: "A claim", Why: "It matters.", Ref: "RFC 9110"}, Finding: check.Unseen("connection refused")}
+	for _, tt := range []struct {
+		long bool
+		also []check.Result
+		why  int
+	}{{why: 0}, {long: true, why: 2}, {also: []check.Result{{Meta: down.Meta, Finding: check.Passed("seen")}}, why: 1}} {
+		other := down
+		other.ID = "app/b"
+		r := check.Report{Results: append([]check.Result{down, other}, tt.also...)}
+		if tt.also != nil {
+			r.Results = r.Results[1:]
+		}
+		var b strings.Builder
+		if err := r.WriteText(&b, check.Text{Long: tt.long}); err != nil {
+			t.Fatal(err)
+		}
+		out := b.String()
+		if strings.Count(out, "It matters.") != tt.why || strings.Contains(out, "Nothing could be seen") != (tt.also == nil) || !strings.Contains(out, "connection refused") {
+			t.Errorf("%+v:\n%s", tt, out)
+		}
+	}
+}

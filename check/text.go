@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -31,6 +32,8 @@ func (r Report) WriteText(w io.Writer, how Text) error {
 		}
 		fmt.Fprintf(t, "%s%s\n\n", clean(r.Target), where)
 	}
+	// Of a target that is down each check says the same: why it matters waits.
+	t.silent = !slices.ContainsFunc(r.Results, func(res Result) bool { return res.Verdict != Unknown })
 	if how.By != "" {
 		t.sections(r.Sections(how.By))
 	} else {
@@ -43,6 +46,8 @@ func (r Report) WriteText(w io.Writer, how Text) error {
 	}
 	if len(r.Results) == 0 {
 		fmt.Fprintln(t, "Nothing was checked, so nothing is proved.")
+	} else if t.silent {
+		fmt.Fprintf(t, "\nNothing could be seen: does it run, and is it reached from here?\n%s\n", r.Summary())
 	} else {
 		fmt.Fprintf(t, "\n%s\n", r.Summary())
 	}
@@ -54,6 +59,7 @@ type textWriter struct {
 	Text
 	told map[string]bool // results that have been written in full
 
+	silent  bool // nothing was seen at all
 	several bool // addresses of the target: each result says at which
 }
 
@@ -90,6 +96,9 @@ func (t *textWriter) result(res Result) {
 	t.told[res.ID] = true
 	if res.Verdict == Pass || res.Verdict == Waived {
 		t.labelled("", res.Got)
+	} else if t.silent && !t.Long {
+		t.labelled("got   ", res.Got)
+		t.labelled("fix   ", res.Fix)
 	} else {
 		t.labelled("got   ", res.Got)
 		t.labelled("want  ", res.Want)
