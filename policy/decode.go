@@ -206,7 +206,7 @@ func (l *loader) unknown(path string, n *node, t reflect.Type) {
 		here = append(here, f.key)
 	}
 	hint := "`ringwall policy schema` lists the keys"
-	if near := nearest(n.key, here); near != "" {
+	if near := Nearest(n.key, here); near != "" {
 		hint = "did you mean " + near + "?"
 	} else if elsewhere := l.elsewhere(n.key); elsewhere != "" {
 		hint = "did you mean " + elsewhere + "?"

@@ -132,7 +132,7 @@ func (l *loader) unknownVariable(from, name string, targets map[string][]target)
 		known = append(known, s.env())
 	}
 	hint := "unset it; variables are named after the path of a key, app.body is " + variable("app.body")
-	if near := nearest(name, known); near != "" {
+	if near := Nearest(name, known); near != "" {
 		hint = "did you mean " + near + "?"
 	}
 	l.add(&Error{File: from, Reason: "no key of the policy has this variable", Hint: hint})

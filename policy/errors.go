@@ -119,8 +119,8 @@ func (es Errors) sort(file string) {
 	})
 }
 
-// nearest returns the candidate that word most likely means, or "".
-func nearest(word string, candidates []string) string {
+// Nearest returns the candidate that word most likely means, or "".
+func Nearest(word string, candidates []string) string {
 	best, bestDistance := "", 1+max(1, len(word)/3)
 	for _, c := range candidates {
 		if fold(c) == fold(word) {

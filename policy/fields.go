@@ -133,7 +133,7 @@ func setScalar(v reflect.Value, f field, s string) error {
 	}
 	if f.oneOf != nil && s != "" && !slices.Contains(f.oneOf, s) {
 		hint := "write " + strings.Join(f.oneOf[:len(f.oneOf)-1], ", ") + " or " + f.oneOf[len(f.oneOf)-1]
-		if near := nearest(s, f.oneOf); near != "" {
+		if near := Nearest(s, f.oneOf); near != "" {
 			hint = "did you mean " + near + "?"
 		}
 		return &misfit{quote(s) + " is not known here", hint}

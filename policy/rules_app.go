@@ -226,7 +226,7 @@ func (l *loader) allow(path string, allow []string) {
 			}
 			known := append([]string{"anyone", "signed-in"}, sortedKeys(reflect.ValueOf(roles))...)
 			hint := "name it in identity.roles"
-			if near := nearest(a, known); near != "" {
+			if near := Nearest(a, known); near != "" {
 				hint = "did you mean " + near + "?"
 			}
 			l.errorf(at, hint, "there is no role %s", quote(a))

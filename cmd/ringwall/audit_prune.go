@@ -46,7 +46,7 @@ Exit 0; 1: the chain is broken; 2: it could not be read, or not all was removed.
 			}
 			return f.withChain(cmd, func(ctx context.Context, st store.Chain) error {
 				if !yes {
-					if err := confirm(cmd, "The events before "+stamp(at)+" are removed for good.", "ringwall audit prune --yes, with the same --before"); err != nil {
+					if err := confirm(cmd, "The events before "+stamp(at)+" will be removed for good.", "ringwall audit prune --yes, with the same --before"); err != nil {
 						return err
 					}
 				}

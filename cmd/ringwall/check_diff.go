@@ -25,7 +25,7 @@ any more; 2: a report could not be read.`,
 			for i, name := range args {
 				r, err := readReport(name)
 				if err != nil {
-					return &failure{err, 2, "ringwall check --format json --out " + name}
+					return &failure{err, 2, "ringwall check --format json --out REPORT.json"}
 				}
 				reports[i] = r
 			}
@@ -53,7 +53,7 @@ func readReport(name string) (r check.Report, err error) {
 		return r, err
 	}
 	if err := json.Unmarshal(b, &r); err != nil {
-		return r, fmt.Errorf("%s: %w", name, err)
+		return r, fmt.Errorf("%s is no JSON report: %w", name, err)
 	}
 	return r, nil
 }

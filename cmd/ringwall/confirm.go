@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 )
 
 // confirm asks on the terminal before something that cannot be taken back, and
@@ -16,7 +17,7 @@ import (
 func confirm(cmd *cobra.Command, what, instead string) error {
 	nobody := &failure{errors.New(what + "\nNobody can be asked here, so nothing was done."), 2, instead}
 	in, ok := cmd.InOrStdin().(*os.File)
-	if !ok || !terminal(in) {
+	if !ok || !term.IsTerminal(int(in.Fd())) {
 		return nobody
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%s\nType yes to go on: ", what)
@@ -25,12 +26,7 @@ func confirm(cmd *cobra.Command, what, instead string) error {
 	case strings.TrimSpace(line) == "yes":
 		return nil
 	case err != nil:
-		return nobody // such as /dev/null
+		return nobody // it is gone
 	}
 	return &failure{errors.New("nothing was done"), 2, ""}
-}
-
-func terminal(f *os.File) bool {
-	fi, err := f.Stat()
-	return err == nil && fi.Mode()&os.ModeCharDevice != 0
 }

@@ -31,6 +31,7 @@ func run(args []string) int {
 		PersistentPreRun: func(*cobra.Command, []string) { began = true },
 	}
 	root.AddCommand(initCommand(), auditCommand(), serveCommand(), policyCommand(), checkCommand(), keyCommand(), storeCommand(), userCommand(), sessionCommand(), upgradeCommand(), banCommand(), versionCommand(), watchCommand(), hostCommand(), nginxCommand(), manCommand())
+	explainUsage(root)
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(context.Background())
 	if err == nil {
@@ -47,7 +48,7 @@ func run(args []string) int {
 			f.code, f.next = 2, "correct it, then: ringwall policy check"
 		}
 	}
-	f.print(os.Stderr)
+	(&failure{f.err, f.code, repeat(cmd, f.next)}).print(os.Stderr)
 	return f.code
 }
 

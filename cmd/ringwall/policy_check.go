@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -39,6 +40,11 @@ ringwall nginx install; 2: not.`,
 				count(routes, "route"), count(limits, "rate class", "rate classes"), count(waivers, "waiver"))
 			for _, i := range p.Overridden() {
 				fmt.Fprintf(cmd.OutOrStdout(), "note: app.routes[%d], %s, is never asked: Ringwall serves these paths itself\n", i, p.App.Routes[i].Path)
+			}
+			for _, w := range p.Waivers {
+				if w.Expired(time.Now()) {
+					fmt.Fprintf(cmd.OutOrStdout(), "note: the waiver of %s ended on %s: the control is in force again\n", w.Control, w.Until.Format(time.DateOnly))
+				}
 			}
 			return nil
 		},

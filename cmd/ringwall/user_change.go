@@ -185,7 +185,7 @@ func userDeleteCommand(f *policyFlags) *cobra.Command {
 					return err
 				}
 				if !yes {
-					if err := confirm(cmd, a.Email+" is deleted for good.", "ringwall user delete "+args[0]+" --yes"); err != nil {
+					if err := confirm(cmd, a.Email+" will be deleted for good.", "ringwall user delete "+args[0]+" --yes"); err != nil {
 						return err
 					}
 				}
