@@ -5,9 +5,13 @@ import (
 	"crypto/tls"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ringwall/ringwall"
+	"github.com/ringwall/ringwall/edge"
 )
 
 // ask sends a request byte for byte over TLS and HTTP/1.1, and reads the whole answer.
@@ -116,6 +120,45 @@ func TestTrapConnectionStripsAJudgedHeader(t *testing.T) {
 		res, _ := r.ask(t, "GET /public/x HTTP/1.1\r\nHost: localhost\r\nX-Tenant: a\r\nConnection: "+connection+"\r\n\r\n")
 		if res.StatusCode != status || (seen != nil) != (status == 200) || seen != nil && seen.Get("X-Tenant") != "a" {
 			t.Errorf("%q: %s, the API saw %v", connection, res.Status, seen)
+		}
+	}
+}
+
+// TestTrapHeadersOfOtherProxies: an API that was written to stand behind another
+// proxy believes that one's headers; neither ring lets a client write them.
+func TestTrapHeadersOfOtherProxies(t *testing.T) {
+	var seen http.Header
+	api := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen = r.Header })
+	up := httptest.NewServer(api)
+	defer up.Close()
+	p := newSite(t).policy(t, rules)
+	deps, _ := quiet()
+	ring, err := ringwall.New(p, api, deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Upstream = up.URL
+	proxy, err := edge.NewProxy(p, edge.Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer proxy.Close()
+	for _, name := range []string{
+		"Fly-Client-IP", "X-Azure-ClientIP", "X-Envoy-External-Address", "X-Original-Forwarded-For", "X-Appengine-User-Ip", "Incap-Client-IP",
+		"WL-Proxy-Client-IP", "X-ProxyUser-Ip", "X-Originating-IP", "CF-Connecting-IPv6", "X-Vercel-Forwarded-For", "X-Remote-Addr",
+		"X-Auth-Request-User", "X-Auth-Request-Email", "X-Authenticated-User", "X-Remote-User", "X-Remote-Roles", "Remote-Groups", "X-WebAuth-User",
+		"Ssl-Client-Cert", "X-Ssl-Client-Verify", "X-Client-Cert", "X-Amzn-Oidc-Identity", "X-Goog-Authenticated-User-Email", "X-MS-Client-Principal",
+		"X-Host", "X-HTTP-Host-Override", "X-Scheme", "X-Url-Scheme", "Front-End-Https",
+		"X-Tenant", // passes
+	} {
+		for way, h := range map[string]http.Handler{"the ring": ring.Handler(), "the proxy": proxy} {
+			r := httptest.NewRequest("GET", "https://localhost/public/x", nil)
+			r.Header.Set(name, "forged")
+			seen = nil
+			h.ServeHTTP(httptest.NewRecorder(), r)
+			if got := seen.Get(name) != ""; seen == nil || got != (name == "X-Tenant") {
+				t.Errorf("%s through %s: the API saw %v", name, way, seen)
+			}
 		}
 	}
 }
