@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -105,6 +106,9 @@ func runCheck(ctx context.Context, w io.Writer, f checkFlags, args []string) err
 	if err := f.valid(); err != nil {
 		return unrunnable(err)
 	}
+	if err := f.writable(); err != nil {
+		return unrunnable(err)
+	}
 	t, err := findTarget(f, args)
 	if err != nil {
 		return unrunnable(err)
@@ -146,6 +150,14 @@ func (f *checkFlags) valid() error {
 	}
 	if f.maxRequests < 1 {
 		return fmt.Errorf("--max-requests %d: at least one request must be sent", f.maxRequests)
+	}
+	for name, port := range map[string]string{"--http-port": f.plainPort, "--ssh-port": f.sshPort} {
+		if n, err := strconv.Atoi(port); port != "" && (err != nil || n < 1 || n > 65535) {
+			return fmt.Errorf("%s %s: give a port, 1 to 65535", name, port)
+		}
+	}
+	if f.timeout <= 0 {
+		return fmt.Errorf("--timeout %v: nothing can be seen in no time", f.timeout)
 	}
 	if f.watch < 0 || f.watch > 0 && f.watch < time.Minute {
 		return fmt.Errorf("--watch %v: a check has to rest for a minute or more", f.watch)

@@ -38,12 +38,7 @@ func lookAt(ctx context.Context, f checkFlags, t *target) (r check.Report, err e
 	case t.url == "":
 		r, err = lookFromInside(ctx, f, t)
 	default:
-		within, ierr := lookFromInside(ctx, f, t)
-		if ierr != nil {
-			return r, ierr
-		}
-		r, err = lookFromOutside(ctx, f, t)
-		r = check.Join(within, r)
+		r, err = lookFromBoth(ctx, f, t)
 	}
 	switch {
 	case err != nil || other == nil:
@@ -53,6 +48,27 @@ func lookAt(ctx context.Context, f checkFlags, t *target) (r check.Report, err e
 		r = check.Join(*other, r)
 	}
 	return r, err
+}
+
+// lookFromBoth gives each side what --only and --skip say of it.
+func lookFromBoth(ctx context.Context, f checkFlags, t *target) (check.Report, error) {
+	within, without := f, f
+	inside := func(s string) bool { return strings.HasPrefix(s, "inside/") || strings.HasPrefix(s, "host/") }
+	outside := func(s string) bool { return !inside(s) }
+	within.only, within.skip = slices.DeleteFunc(slices.Clone(f.only), outside), slices.DeleteFunc(slices.Clone(f.skip), outside)
+	without.only, without.skip = slices.DeleteFunc(slices.Clone(f.only), inside), slices.DeleteFunc(slices.Clone(f.skip), inside)
+	switch {
+	case len(f.only) > 0 && len(without.only) == 0:
+		return lookFromInside(ctx, within, t)
+	case len(f.only) > 0 && len(within.only) == 0:
+		return lookFromOutside(ctx, without, t)
+	}
+	in, err := lookFromInside(ctx, within, t)
+	if err != nil {
+		return in, err
+	}
+	out, err := lookFromOutside(ctx, without, t)
+	return check.Join(in, out), err
 }
 
 // lookFromOutside makes the checks that the flags and the target allow.
@@ -134,7 +150,11 @@ func (r *lookingRun) choose(t *target) ([]check.Check, error) {
 	}
 	if t.held {
 		add("app", app.Checks(t.policy, r.client, now), not)
-		add("edge", edge.Checks(t.policy, r.client, now), not)
+		held := *t.policy
+		if r.flags.plainPort != "" {
+			held.Edge.Redirect = ":" + r.flags.plainPort
+		}
+		add("edge", edge.Checks(&held, r.client, now), not)
 		add("identity", identity.Checks(t.policy, r.client, now), not)
 		add("", watch.Checks(), "")
 	}

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -49,11 +51,9 @@ func writeReports(w io.Writer, f checkFlags, r check.Report) error {
 		return write(w, f.format, text)
 	}
 	for _, name := range f.out {
-		format := f.format
-		if format == "" {
-			if format = endings[strings.ToLower(filepath.Ext(name))]; format == "" {
-				return fmt.Errorf("--out %s: its name does not say in which form; add --format", name)
-			}
+		format, err := f.formOf(name)
+		if err != nil {
+			return err
 		}
 		// Written whole or not at all: others read it.
 		var b bytes.Buffer
@@ -71,6 +71,49 @@ func writeReports(w io.Writer, f checkFlags, r check.Report) error {
 	}
 	fmt.Fprintf(os.Stderr, "%s; written to %s\n", r.Summary(), strings.Join(f.out, ", "))
 	return nil
+}
+
+// formOf is the form in which a file of --out is written.
+func (f *checkFlags) formOf(name string) (string, error) {
+	if f.format != "" {
+		return f.format, nil
+	}
+	format := endings[strings.ToLower(filepath.Ext(name))]
+	if format == "" {
+		return "", fmt.Errorf("--out %s: its name does not end in one of %s; or add --format", name, strings.Join(slices.Sorted(maps.Keys(endings)), " "))
+	}
+	return format, nil
+}
+
+// writable is an error when a file of --out could not be written: told before the
+// work, which would be lost.
+func (f *checkFlags) writable() error {
+	for _, name := range f.out {
+		if _, err := f.formOf(name); err != nil {
+			return err
+		}
+		if fi, err := os.Stat(name); err == nil && !fi.Mode().IsRegular() {
+			if fi.IsDir() {
+				return fmt.Errorf("--out %s: it is a folder", name)
+			}
+			continue // a device, which is written as it is
+		}
+		tmp, err := os.CreateTemp(filepath.Dir(name), ".ringwall-")
+		if err != nil {
+			return fmt.Errorf("--out %s: nothing can be written in %s: %w", name, filepath.Dir(name), unwrapped(err))
+		}
+		tmp.Close()
+		_ = os.Remove(tmp.Name())
+	}
+	return nil
+}
+
+// unwrapped is an error without the path that it was about.
+func unwrapped(err error) error {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return pe.Err
+	}
+	return err
 }
 
 // replaceFile writes a whole file, or a device that cannot be replaced.
