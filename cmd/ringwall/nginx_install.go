@@ -57,9 +57,9 @@ port 80 or 443, is in the way, and nothing is written: --adopt FILE reads it,
 prints it as lines of a policy with what no line can say, and, once the policy is
 for its name, has this site take its place.
 
-Exit 0: in force and proved; 1: something failed, and all is as it was; 2: the
-policy or the command line is wrong; 3: in force, and not all of it proved, as
-some checks could not be made.`,
+Exit 0: in force, and nothing that could be seen failed; what could not be seen is
+named, and is not proved; 1: something failed, and all is as it was; 2: the policy
+or the command line is wrong.`,
 		Example: `  ringwall nginx install
   ringwall nginx install --adopt /etc/nginx/sites-enabled/api`,
 		Args: cobra.NoArgs,
@@ -122,11 +122,8 @@ func installNginx(ctx context.Context, out io.Writer, f *nginxFlags, adopt, ca s
 	case err != nil:
 		return err
 	}
-	fmt.Fprintf(out, "in force: https://%s through nginx\n", p.Site)
+	fmt.Fprintf(out, "in force: https://%s through nginx%s\n", p.Site, unproved(skip, unseen))
 	watchNginx(ctx, out)
-	if unseen > 0 {
-		return &failure{fmt.Errorf("it is in force, and not all of it is proved: %s could not be seen", count(unseen, "control")), 3, "ringwall check https://" + p.Site + " --policy " + policyPath(f.policy)}
-	}
 	return nil
 }
 
@@ -204,6 +201,18 @@ func adoptNginx(ctx context.Context, out io.Writer, h nginx.Host, file string, p
 	return false, nil
 }
 
+// unproved says what the checks leave open. Most policies have something that cannot be
+// seen from outside, such as schemas that they do not name.
+func unproved(skipped bool, unseen int) string {
+	switch {
+	case skipped:
+		return ", and nothing of it is proved: no check was made"
+	case unseen > 0:
+		return fmt.Sprintf(", and not all of it is proved: %s UNKNOWN, as said above", count(unseen, "control"))
+	}
+	return ""
+}
+
 // checkNginx looks at the site on this machine, past any name server, and says how many
 // controls could not be seen.
 func checkNginx(ctx context.Context, out io.Writer, p *policy.Policy, h nginx.Host, ca string) (unseen int, err error) {
@@ -260,7 +269,12 @@ func proved(ctx context.Context, out io.Writer, report check.Report) (unseen int
 	if s.Fail > 0 || s.Pass == 0 {
 		return 0, fmt.Errorf("the outside check: %s", s)
 	}
-	return s.Unknown, nil
+	for _, r := range report.Results {
+		if r.Verdict == check.Unknown && !r.Moot { // what is not there leaves nothing unproved
+			unseen++
+		}
+	}
+	return unseen, nil
 }
 
 // answers waits until the site is served through nginx: its old workers may take

