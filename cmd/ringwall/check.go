@@ -87,7 +87,7 @@ seen, or the check could not be run.`,
 	fs.StringSliceVar(&f.only, "only", nil, "checks to make: IDs, or their beginning up to a slash, such as edge/")
 	fs.StringArrayVar(&f.skip, "skip", nil, "check to leave out, with the reason, which the report shows: ID=REASON")
 	fs.IntVar(&f.maxRequests, "max-requests", 400, "connections to the target in all")
-	fs.DurationVar(&f.timeout, "timeout", 5*time.Minute, "longest time of the whole check")
+	fs.DurationVar(&f.timeout, "timeout", 5*time.Minute, "longest time of the whole check; a fifth of it, or what it gives beyond 4 minutes, may go by in waiting so as not to be banned")
 	fs.BoolVar(&f.own, "i-own-this", false, "make the checks that attack, though the host is not the policy's site: it is yours, or its owner asked you to")
 	fs.BoolVar(&f.spared, "spared", false, "the server does not ban this machine: ringwall ban spare was typed there, or edge.bans.allow has its address; else checks that could earn a ban wait, or are not made")
 	fs.BoolVar(&f.intrusive, "intrusive", false, "make the checks, too, that disturb others: they could slow a weak server down, fill it with connections or, made by root on the server, stop the API for as long as edge.timeouts.read")

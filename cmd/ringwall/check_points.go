@@ -243,11 +243,12 @@ func (r *lookingRun) owe(checks []check.Check, missed map[string]int) {
 	}
 }
 
-// patience is how long a check waits for a target, and all of them for points: what
-// --timeout gives besides the time that the checks themselves need.
+// patience is how long a check waits for a target that asked to be left alone, and
+// all of them for points: a fifth of --timeout, or what it gives besides the time that
+// the checks themselves need.
 func (r *lookingRun) patience() time.Duration {
 	const checks = 4 * time.Minute
-	return max(longestWait, r.flags.timeout-checks)
+	return max(r.flags.timeout/5, r.flags.timeout-checks)
 }
 
 func spent(format string, args ...any) error { return check.Spent(fmt.Sprintf(format, args...)) }

@@ -86,7 +86,7 @@ func TestWhatCouldBanWaits(t *testing.T) {
 			t.Fatal(err)
 		}
 		b, _ := newPointsBudget("api.example.com", 100, "", time.Now())
-		r := &lookingRun{client: c, points: b}
+		r := &lookingRun{client: c, points: b, flags: checkFlags{timeout: 5 * time.Minute}}
 		began := time.Now()
 		one := func(id string, points int) check.Check {
 			m := check.Meta{ID: id, Points: points}

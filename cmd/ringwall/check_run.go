@@ -243,10 +243,6 @@ func names(s, id string) bool {
 	return s == id || strings.HasSuffix(s, "/") && strings.HasPrefix(id, s)
 }
 
-// longestWait is how long a check waits for a target that asked to be left alone,
-// with the default of --timeout.
-const longestWait = time.Minute
-
 // impatience is how long a check may have taken that is tried a second time.
 const impatience = 5 * time.Second
 
