@@ -60,6 +60,11 @@ type File struct {
 	// Check is a command that judges the file once it is in place, before
 	// anything reads it: sshd -t. When it fails the file goes back, and all else.
 	Check []string `json:"check,omitempty"`
+
+	// Reader is who reads the file, and does so again once it is back, also when
+	// nobody told it that the file came: it may have started in between, with the
+	// machine.
+	Reader *Unit `json:"reader,omitempty"`
 }
 
 // A Package is what should be installed, without what is only recommended.

@@ -138,12 +138,21 @@ func planSSH(p *policy.Policy, f *Facts) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
+	read, err := readSSH(f)
+	if err != nil {
+		return nil, err
+	}
+	if moved, err := moves(p, f); err != nil {
+		return nil, err
+	} else if moved {
+		read = Change{Title: "have systemd listen at that port, and sshd read it; who is signed in stays", Unit: &Unit{Name: sshSocket, Do: Restart}}
+	}
 	var files []Change
 	if !includesFirst(main.Content) {
 		files = append(files, Change{Title: "read the drop-ins before all else", File: &File{Path: sshdConfig, Mode: uint32(main.Mode.Perm()), Owner: main.Owner,
-			Content: "Include " + sshdFolder + "\n" + main.Content, Check: judge}})
+			Content: "Include " + sshdFolder + "\n" + main.Content, Check: judge, Reader: read.Unit}})
 	}
-	files = append(files, Change{Title: "keys only, no root, strong algorithms", File: &File{Path: sshdDropIn, Mode: 0o600, Content: config, Check: judge}})
+	files = append(files, Change{Title: "keys only, no root, strong algorithms", File: &File{Path: sshdDropIn, Mode: 0o600, Content: config, Check: judge, Reader: read.Unit}})
 	for _, change := range files {
 		more, err := f.need(change)
 		if err != nil {
@@ -154,15 +163,7 @@ func planSSH(p *policy.Policy, f *Facts) ([]Change, error) {
 	if len(changes) == 0 {
 		return nil, nil
 	}
-	read, err := readSSH(f)
-	if err != nil {
-		return nil, err
-	}
-	moved, err := moves(p, f)
-	if moved {
-		read = Change{Title: "have systemd listen at that port, and sshd read it; who is signed in stays", Unit: &Unit{Name: sshSocket, Do: Restart}}
-	}
-	return append(changes, read), err
+	return append(changes, read), nil
 }
 
 // moves reports whether the socket that follows sshd's files has to be started

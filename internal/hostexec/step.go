@@ -252,17 +252,23 @@ func unitBack(u *host.Unit, b before) error {
 	return errors.Join(errs...)
 }
 
-// again has the units that were told to read their files read them once more. One
-// that ran before, and does not since, is started.
+// again has the units that were told to read their files, and the readers of files
+// that went back, read them once more. One that ran before, and does not since, is
+// started.
 func again(steps []Step) error {
 	var errs []error
 	_, err := run("systemctl", "daemon-reload")
 	errs = append(errs, err)
+	told := map[host.Unit]bool{}
 	for _, s := range slices.Backward(steps) {
 		u := s.Change.Unit
+		if f := s.Change.File; f != nil && f.Reader != nil && !told[*f.Reader] {
+			u = f.Reader
+		}
 		if u == nil || u.Do != host.Reload && u.Do != host.Restart {
 			continue
 		}
+		told[*u] = true
 		err := unit(u)
 		if now, _, e := unitState(u.Name); e == nil && s.before.Active == "active" && now != "active" {
 			_, _ = run("systemctl", "reset-failed", "--", u.Name) // it may have tried too often
