@@ -17,15 +17,18 @@ import (
 // whoever is how the owner may get in: as root before, as deploy after.
 var whoever = []string{"deploy", "root"}
 
-// steps is how many changes a plan has.
-func steps(t *testing.T, o *vps.Owner) int {
+// steps are the titles of the changes that a plan has.
+func steps(t *testing.T, o *vps.Owner) (titles []string) {
 	t.Helper()
 	var plan struct{ Changes []struct{ Title string } }
 	out := o.MustSSH("root", ringwall+"plan --json")
 	if err := json.Unmarshal([]byte(out), &plan); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	return len(plan.Changes)
+	for _, c := range plan.Changes {
+		titles = append(titles, c.Title)
+	}
+	return titles
 }
 
 // prepared boots a server with the packages of the door on it, and a policy
@@ -37,14 +40,30 @@ func prepared(t *testing.T, section string) (*vps.Server, *vps.Owner) {
 	return s, o
 }
 
+// onBoth runs a test on a Debian 12 and on an Ubuntu 24.04, each with the packages
+// of the door on it and a policy about the door alone.
+func onBoth(t *testing.T, test func(*testing.T, *vps.Server, *vps.Owner)) {
+	t.Helper()
+	t.Parallel()
+	for _, suite := range []string{vps.Ready, "noble"} {
+		t.Run(suite, func(t *testing.T) {
+			t.Parallel()
+			s, o := bare(t, suite, "")
+			door(s, "")
+			o.MustSSH("root", "true") // which starts sshd where systemd listens
+			test(t, s, o)
+		})
+	}
+}
+
 // TestKilledAtEveryStep kills ringwall in every change: when the journal names it
 // and nothing is done yet, and when it is done and the journal does not say so.
 // The owner gets in at each of these moments, and afterwards all is as it was.
-func TestKilledAtEveryStep(t *testing.T) {
-	t.Parallel()
-	s, o := prepared(t, "")
+func TestKilledAtEveryStep(t *testing.T) { onBoth(t, killedAtEveryStep) }
+
+func killedAtEveryStep(t *testing.T, s *vps.Server, o *vps.Owner) {
 	before := snap(t, s)
-	n := steps(t, o)
+	n := len(steps(t, o))
 	if n < 8 {
 		t.Fatalf("the plan has %d changes", n)
 	}
@@ -136,12 +155,14 @@ func TestTheTimerRestores(t *testing.T) {
 
 // TestPowerCut ends the machine in the middle of an apply, and after one that
 // waits: when it is up again, all is as it was.
-func TestPowerCut(t *testing.T) {
-	t.Parallel()
-	s, o := prepared(t, "")
+func TestPowerCut(t *testing.T) { onBoth(t, powerCut) }
+
+func powerCut(t *testing.T, s *vps.Server, o *vps.Owner) {
 	before := snap(t, s)
-	n := steps(t, o)
-	for _, at := range []string{fmt.Sprintf("%d:begun", n-1), fmt.Sprintf("%d:done", n), "never"} {
+	titles := steps(t, o)
+	n := len(titles)
+	written := slices.Index(titles, "keys only, no root, strong algorithms") + 1 // and sshd reads it with the next start only
+	for _, at := range []string{fmt.Sprintf("%d:done", written), fmt.Sprintf("%d:begun", n-1), fmt.Sprintf("%d:done", n), "never"} {
 		out, err := s.RunEnv([]string{"RINGWALL_POLICY=" + policyFile, "HOSTEXEC_FAULT=" + at}, "ringwall", "host", "apply", "--yes")
 		if (err == nil) != (at == "never") {
 			t.Fatalf("%s: %v\n%s", at, err, out)
@@ -149,10 +170,10 @@ func TestPowerCut(t *testing.T) {
 		s.PowerCut()
 		s.Boot()
 		s.Await("everything is put back", 3*time.Minute, func() bool { return s.Read("/etc/systemd/system/ringwall-host-rollback.service") == "" })
-		same(t, "power cut at "+at, before, snap(t, s))
 		if err := o.GetsIn("root"); err != nil {
 			t.Error(err)
 		}
+		same(t, "power cut at "+at, before, snap(t, s))
 	}
 	apply(t, o)
 	s.PowerCut()

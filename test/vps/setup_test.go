@@ -200,7 +200,7 @@ var failures = []obstacle{
 	{"fail2ban's settings are broken", "Have not found any log file for sshd jail",
 		func(s *vps.Server) {
 			s.Run("apt-get", "install", "-y", "-q", "--no-install-recommends", "fail2ban", "python3-systemd")
-			s.Write("/etc/fail2ban/jail.d/zz.local", "[sshd]\nbackend = polling\n", 0o644)
+			s.Write("/etc/fail2ban/jail.d/zz.local", "[sshd]\nbackend = polling\nlogpath = /var/log/nobody-writes-it.log\n", 0o644)
 			also(s, "host/fail2ban")
 		},
 		func(s *vps.Server) {
@@ -310,9 +310,9 @@ func sudo(user string) string {
 // TestObstacles puts one after the other in the way of an apply: nothing is
 // changed, or all is as it was, and the owner gets in. With all of them away,
 // the same apply works.
-func TestObstacles(t *testing.T) {
-	t.Parallel()
-	s, o := prepared(t, "")
+func TestObstacles(t *testing.T) { onBoth(t, obstacles) }
+
+func obstacles(t *testing.T, s *vps.Server, o *vps.Owner) {
 	for _, tt := range refusals {
 		tt.put(s)
 		before := snap(t, s)

@@ -128,7 +128,7 @@ func TestTheDiskFills(t *testing.T) {
 	t.Parallel()
 	s, o := prepared(t, "")
 	before := snap(t, s)
-	n := steps(t, o)
+	n := len(steps(t, o))
 	for _, at := range []int{2, n - 2} {
 		out, err := s.RunEnv([]string{"RINGWALL_POLICY=" + policyFile, fmt.Sprintf("HOSTEXEC_FAULT=%d:done", at),
 			"HOSTEXEC_FAULT_RUN=dd if=/dev/zero of=/filler bs=1M; dd if=/dev/zero of=/filler2 bs=1k; true"}, "ringwall", "host", "apply", "--yes")
