@@ -22,7 +22,8 @@ import (
 //     X-Real-IP. app/client-address, which comes before, has read what a
 //     trusted proxy wrote; the proxy to the upstream writes its own;
 //   - what makes programs see another client, URL or caller than the one that
-//     was judged: X-Original-URL, True-Client-IP, Remote-User, Proxy and their like;
+//     was judged: X-Original-URL, True-Client-IP, Remote-User, X-Auth-Request-User,
+//     Ssl-Client-Cert, Proxy and their like;
 //   - aliases of headers that controls judge, such as Content_Type;
 //   - those names among the options of Connection, which would have a proxy
 //     strip them (RFC 9110, 7.6.1), and all trailers (6.5.1 lets us);
@@ -184,11 +185,18 @@ const (
 
 // foldedHeaders are the rules by name, in lower case and without anything but
 // letters and digits. What starts with xringwall is owned too, and what starts
-// with xforwarded is forwarded.
+// with one of forwardedPrefixes is forwarded.
 var foldedHeaders = map[string]headerRule{
 	"forwarded": headerForwarded, "xrealip": headerForwarded, "xrequestid": headerForwarded,
 	"xclientip": headerForwarded, "clientip": headerForwarded, "trueclientip": headerForwarded,
 	"xclusterclientip": headerForwarded, "cfconnectingip": headerForwarded, "fastlyclientip": headerForwarded,
+	"cfconnectingipv6": headerForwarded, "flyclientip": headerForwarded, "incapclientip": headerForwarded, "xazureclientip": headerForwarded,
+	"xazuresocketip": headerForwarded, "xoriginalforwardedfor": headerForwarded, "xoriginatingip": headerForwarded, "xproxyuserip": headerForwarded,
+	"wlproxyclientip": headerForwarded, "proxyclientip": headerForwarded, "xvercelforwardedfor": headerForwarded, "xnfclientconnectionip": headerForwarded,
+	"xhost": headerForwarded, "xhttphostoverride": headerForwarded, "xscheme": headerForwarded, "xurlscheme": headerForwarded,
+	"frontendhttps": headerForwarded, "xauthenticateduser": headerForwarded, "xwebauthuser": headerForwarded, "xclientcert": headerForwarded,
+	"xremoteroles": headerForwarded, "xremotegroup": headerForwarded, "xremotegroups": headerForwarded,
+	"remotegroups": headerForwarded, "remoteemail": headerForwarded, "remotename": headerForwarded,
 
 	"remoteuser": headerOwned, "xremoteuser": headerOwned, "xauthuser": headerOwned,
 	"remoteaddr": headerOwned, "xremoteaddr": headerOwned, "xremoteip": headerOwned,
@@ -196,6 +204,10 @@ var foldedHeaders = map[string]headerRule{
 	"xoriginalhost": headerOwned, "xoriginalmethod": headerOwned,
 	"proxy": headerOwned, // read as HTTP_PROXY by CGI programs (CVE-2016-5385)
 }
+
+// forwardedPrefixes begin names that a family of proxies writes: where a request
+// comes from, and whom oauth2-proxy, a cloud's front or TLS knows its sender for.
+var forwardedPrefixes = [...]string{"xforwarded", "xenvoy", "xappengine", "xauthrequest", "xssl", "sslclient", "xamznoidc", "xamznmtls", "xgoogauthenticated", "xmsclientprincipal"}
 
 // judgedHeaders are the headers that controls read, by the same folded name,
 // with their one spelling.
@@ -210,7 +222,7 @@ var judgedHeaders = map[string]string{
 // whether the name is spelled as programs that mean no harm spell it: for a
 // judged one exactly so, for others with letters, digits and hyphens only.
 func judgeHeader(name string) (rule headerRule, usual bool) {
-	const longest = len("xhttpmethodoverride")
+	const longest = len("xnfclientconnectionip")
 	var buf [longest + 1]byte
 	n := 0
 	usual = true
@@ -224,7 +236,7 @@ func judgeHeader(name string) (rule headerRule, usual bool) {
 			usual = usual && c == '-'
 			continue
 		}
-		if n == 0 && (c == 's' || c == 'd' || c == 'i' || c == 'u') {
+		if n == 0 && (c == 'd' || c == 'u') || n == 1 && (buf[0] == 's' && c != 's' || buf[0] == 'i' && c != 'n') {
 			return headerFree, usual // Sec-Fetch-Mode and many more: no rule starts so
 		}
 		if n < len(buf) {
@@ -233,11 +245,13 @@ func judgeHeader(name string) (rule headerRule, usual bool) {
 		}
 	}
 	folded := buf[:n]
-	switch {
-	case strings.HasPrefix(string(folded), "xringwall"):
+	if strings.HasPrefix(string(folded), "xringwall") {
 		return headerOwned, usual
-	case strings.HasPrefix(string(folded), "xforwarded"):
-		return headerForwarded, usual
+	}
+	for _, prefix := range &forwardedPrefixes {
+		if strings.HasPrefix(string(folded), prefix) {
+			return headerForwarded, usual
+		}
 	}
 	if exact, ok := judgedHeaders[string(folded)]; ok {
 		return headerJudged, http.CanonicalHeaderKey(name) == exact

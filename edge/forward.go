@@ -40,6 +40,13 @@ const (
 var fates = map[string]nameKind{
 	"forwarded": nameDropped, "xrealip": nameDropped, "xrequestid": nameDropped, "xclientip": nameDropped, "xclusterclientip": nameDropped,
 	"clientip": nameDropped, "trueclientip": nameDropped, "cfconnectingip": nameDropped, "fastlyclientip": nameDropped,
+	"cfconnectingipv6": nameDropped, "flyclientip": nameDropped, "incapclientip": nameDropped, "xazureclientip": nameDropped, "xazuresocketip": nameDropped,
+	"xoriginalforwardedfor": nameDropped, "xoriginatingip": nameDropped, "xproxyuserip": nameDropped, "wlproxyclientip": nameDropped, "proxyclientip": nameDropped,
+	"xvercelforwardedfor": nameDropped, "xnfclientconnectionip": nameDropped, "remoteaddr": nameDropped, "xremoteaddr": nameDropped, "xremoteip": nameDropped,
+	"xhost": nameDropped, "xhttphostoverride": nameDropped, "xscheme": nameDropped, "xurlscheme": nameDropped, "frontendhttps": nameDropped,
+	"remoteuser": nameDropped, "xremoteuser": nameDropped, "xauthuser": nameDropped, "xauthenticateduser": nameDropped, "xwebauthuser": nameDropped,
+	"xclientcert": nameDropped, "xremoteroles": nameDropped, "xremotegroup": nameDropped, "xremotegroups": nameDropped, "remotegroups": nameDropped,
+	"remoteemail": nameDropped, "remotename": nameDropped,
 	"xoriginalurl": nameDropped, "xoriginaluri": nameDropped, "xoriginalhost": nameDropped, "xoriginalmethod": nameDropped,
 	"xrewriteurl": nameDropped, "xhttpmethod": nameDropped, "xhttpmethodoverride": nameDropped, "xmethodoverride": nameDropped,
 	"proxy": nameDropped, // read as HTTP_PROXY by CGI programs (httpoxy, CVE-2016-5385)
@@ -50,6 +57,10 @@ var fates = map[string]nameKind{
 
 	"connection": nameUnusual, "upgrade": nameUnusual, "te": nameUnusual, "expect": nameUnusual,
 }
+
+// droppedPrefixes begin names of families that the edge, or another proxy in its
+// place, writes.
+var droppedPrefixes = [...]string{"xringwall", "xforwarded", "xenvoy", "xappengine", "xauthrequest", "xssl", "sslclient", "xamznoidc", "xamznmtls", "xgoogauthenticated", "xmsclientprincipal"}
 
 // judgeName says what becomes of a request header of this name, whatever stands
 // between its letters. Names with another character than letters, digits and
@@ -77,8 +88,13 @@ func judgeName(name string) nameKind {
 			folded = append(folded, c)
 		}
 	}
-	if strings.HasPrefix(string(folded), "xringwall") || strings.HasPrefix(string(folded), "xforwarded") || len(folded) == 0 {
+	if len(folded) == 0 {
 		return nameDropped
+	}
+	for _, prefix := range &droppedPrefixes {
+		if strings.HasPrefix(string(folded), prefix) {
+			return nameDropped
+		}
 	}
 	return fates[string(folded)]
 }
