@@ -230,12 +230,12 @@ func cgiName(header string) string {
 // No header of a client may end in the variable of one that only the ring
 // writes, or of another one that is judged.
 func FuzzHeaderNames(f *testing.F) {
-	for _, name := range []string{"X-Ringwall-User", "x_ringwall_user", "X.Forwarded.For", "Content_type", "Accept", "Host", "Proxy", "_"} {
+	for _, name := range []string{"X-Ringwall-User", "x_ringwall_user", "X.Forwarded.For", "Content_type", "Accept", "Host", "Proxy", "_", "Ssl-Client-Cert", "incap_client.ip", "X-Envoy-External-Address"} {
 		f.Add(name, "close, "+name)
 	}
 	owned := []string{
 		"X-Ringwall-User", "X-Ringwall-Roles", "X-Ringwall-Session", "X-Request-Id", "Forwarded", "Proxy",
-		"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-Ip",
+		"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-Ip", "Ssl-Client-Cert", "Incap-Client-Ip", "X-Envoy-External-Address",
 	}
 	judged := []string{"Authorization", "Cookie", "Content-Type", "Content-Length", "Transfer-Encoding", "Origin", "Host"}
 	l := &protocolLog{}

@@ -305,7 +305,7 @@ func TestPathOpenEndpoints(t *testing.T) {
 
 func FuzzPath(f *testing.F) {
 	for _, s := range []string{
-		"/", "/a/b/", "//", "/%2e%2e/", "/a%2fb", "/caf%c3%a9", "/\xff", "*", "http://h/a", "http://h", "/a;b?c", "/a!", "/%c0%ae",
+		"/", "/a/b/", "//", "/%2e%2e/", "/a%2fb", "/caf%c3%a9", "/\xff", "*", "http://h/a", "http://h", "/a;b?c", "/a!", "/%c0%ae", "/a?b#c", "/a?\xc3\xa4", "http://h?#",
 	} {
 		f.Add(s)
 	}

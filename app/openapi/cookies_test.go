@@ -41,3 +41,29 @@ paths:
 		}
 	}
 }
+
+// FuzzCookies: what other programs take for the cookie was judged, or the request
+// is refused. They part pairs by semicolons, and forgive blanks and quotes.
+func FuzzCookies(f *testing.F) {
+	d := parse(f, `
+openapi: 3.1.0
+paths:
+  /x: {get: {parameters: [{name: sid, in: cookie, schema: {type: string, pattern: "^[a-z]+$"}}]}}
+`)
+	for _, s := range []string{"sid=abc", `sid="1;2"`, "\u00a0sid=1", `"sid"=1; sid=a`, "sid = a ;;", "a=b; sid", "sid=a=1", "SID=1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		r := request("GET", "/x", "", "")
+		r.Header["Cookie"] = []string{header}
+		if codes(t, d, r, "") != "" {
+			return
+		}
+		for pair := range strings.SplitSeq(header, ";") {
+			name, value, ok := strings.Cut(pair, "=")
+			if ok && strings.Trim(strings.TrimSpace(name), `"`) == "sid" && strings.Trim(strings.Trim(strings.TrimSpace(value), `"`), "abcdefghijklmnopqrstuvwxyz") != "" {
+				t.Errorf("%q passes, and others read %q", header, pair)
+			}
+		}
+	})
+}

@@ -256,3 +256,24 @@ func TestTrapSmugglingThroughNginx(t *testing.T) {
 		mu.Unlock()
 	}
 }
+
+// What nginx passes on for which its ring must see to one reading.
+func TestTrapHostileRequestsThroughNginx(t *testing.T) {
+	s := mirrored(t, "")
+	for i, tt := range []struct {
+		request string
+		status  int
+	}{
+		{"GET / HTTP/1.1\r\nHost: localhost\r\n" + strings.Repeat("a: 1\r\n", 90) + "\r\n", 200},
+		{"GET / HTTP/1.1\r\nHost: localhost\r\n" + strings.Repeat("a: 1\r\n", 100) + "\r\n", 431},
+		{"GET / HTTP/1.1\r\nHost: localhost\r\n" + strings.Repeat("a: 1\r\n", 1000) + "\r\n", 431},
+		{"GET /?q=../etc#.png HTTP/1.1\r\nHost: localhost\r\n\r\n", 400},
+		{"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json; charset=utf-7; charset*=us-ascii''utf-8\r\nContent-Length: 2\r\n\r\n{}", 415},
+		{"GET / HTTP/1.1\r\nHost: localhost\r\nX-Tenant: 1\r\nConnection: close, X-Tenant\r\n\r\n", 200}, // nginx writes its own, and keeps X-Tenant
+	} {
+		status, _, body, err := s.raw(t, byte(i+1), tt.request)
+		if status != tt.status {
+			t.Errorf("%.70q: %d %v %.200s, want %d", tt.request, status, err, body, tt.status)
+		}
+	}
+}
