@@ -128,7 +128,9 @@ func documentedGet(ctx context.Context, p *policy.Policy, c *probe.Client) (t ta
 		return t, nil, &f
 	}
 	if p.App.Schema == "" {
-		return fail("the policy names no schema; what the handler itself refuses cannot be told from outside")
+		t, res, unseen := fail("the policy names no schema; what the handler itself refuses cannot be told from outside")
+		unseen.Fix = "app.schema: openapi.yaml in the policy; or, where the handler judges its own requests, a waiver that says so"
+		return t, res, unseen
 	}
 	paths, err := plainGets(p.File(p.App.Schema))
 	if err != nil {
