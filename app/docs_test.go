@@ -46,8 +46,8 @@ func controlsPage(t *testing.T) string {
 	var b strings.Builder
 	b.WriteString(`# Controls
 
-Every control of the app ring, outermost first: a request meets them in this order. ` + "`ringwall check URL`" + ` proves them from outside;
-` + "`ringwall policy explain GET /path`" + ` shows its value for one request.
+Every control of the app ring, outermost first: a request meets them in this order. Then those of the edge and of accounts; the server's are in
+[host.md](host.md). ` + "`ringwall check URL`" + ` proves them from outside; ` + "`ringwall policy explain GET /path`" + ` shows what is in force for one request.
 
 A refusal is answered with ` + "`application/problem+json`" + ` (RFC 9457). Its ` + "`type`" + ` is the address of the control's part of this page:
 

@@ -296,8 +296,11 @@ next:
 				continue next
 			}
 		}
-		errs = append(errs, p.Errorf(fmt.Sprintf("waivers[%d].control", i),
-			"`ringwall policy explain GET /` lists the controls", "no control is called %q", w.Control))
+		var ids []string
+		for _, c := range controls {
+			ids = append(ids, c.ID)
+		}
+		errs = append(errs, p.NoControl(i, ids))
 	}
 	return errors.Join(errs...)
 }

@@ -25,6 +25,9 @@ var bans = Control{
 		Ref:    "CWE-307; ASVS 5.0 V6.3.1; OWASP API4 2023; blueprint A8, H5, T1, T2, T7, checklist 9",
 		Spends: true,
 	},
+	Value: func(p *policy.Policy) string {
+		return fmt.Sprintf("%d points ban an address, at first for %s", p.Edge.Bans.Threshold, p.Edge.Bans.For)
+	},
 	Conn: func(p *policy.Policy, st *State) (Admit, error) {
 		b, rules := st.Bans, newBanRules(p, st.now())
 		if b == nil {

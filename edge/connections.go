@@ -37,6 +37,7 @@ var connections = Control{
 		Ref:    "CWE-770; ASVS 5.0 V2.4.1; OWASP API4 2023; blueprint E3, T7, checklist 6",
 		Spends: true,
 	},
+	Value: func(p *policy.Policy) string { return fmt.Sprintf("%d at once from one address", p.Edge.Connections) },
 	Conn: func(p *policy.Policy, st *State) (Admit, error) {
 		most := p.Edge.Connections
 		if most < 1 {

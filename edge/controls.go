@@ -26,6 +26,10 @@ type Control struct {
 	// known, before the app ring looks at anything else. Nil: nothing to do there.
 	Gate func(*policy.Policy, *State) (Judge, error)
 
+	// Value says in one line what is in force, for `policy explain`. Nil: the title
+	// says all.
+	Value func(*policy.Policy) string
+
 	// Verify proves the control from outside: it sends what must be stopped
 	// and what must pass. It answers Unknown when it could not see.
 	Verify func(context.Context, *policy.Policy, *probe.Client) check.Finding

@@ -54,8 +54,11 @@ func newGuard(p *policy.Policy, st *State, controls []Control) (*Guard, error) {
 	for i, w := range p.Waivers {
 		known := func(c Control) bool { return c.ID == w.Control }
 		if strings.HasPrefix(w.Control, "edge/") && !slices.ContainsFunc(controls, known) {
-			errs = append(errs, p.Errorf(fmt.Sprintf("waivers[%d].control", i),
-				"docs/controls.md lists the controls", "no control is called %q", w.Control))
+			var ids []string
+			for _, c := range controls {
+				ids = append(ids, c.ID)
+			}
+			errs = append(errs, p.NoControl(i, ids))
 		}
 	}
 	var admits []Admit

@@ -40,6 +40,10 @@ var requestRate = Control{
 		Ref:    "RFC 6585, 4; ASVS 5.0 V2.4.1; OWASP API4 2023; blueprint E3, T2, T7, checklist 6",
 		Spends: true,
 	},
+	Value: func(p *policy.Policy) string {
+		r := p.Edge.Rate
+		return fmt.Sprintf("%d per %s from one address, and %d more at once", r.Requests, r.Per, r.Burst)
+	},
 	Gate: func(p *policy.Policy, st *State) (Judge, error) {
 		c := p.Edge.Rate
 		rate, err := limit.NewRate("edge", c.Requests, c.Per, c.Burst+1)

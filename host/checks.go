@@ -3,7 +3,6 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -27,7 +26,11 @@ func CheckWaivers(p *policy.Policy) error {
 	for i, w := range p.Waivers {
 		known := func(c Control) bool { return c.ID == w.Control }
 		if strings.HasPrefix(w.Control, "host/") && !slices.ContainsFunc(controls, known) {
-			errs = append(errs, p.Errorf(fmt.Sprintf("waivers[%d].control", i), "docs/controls.md lists the controls", "no control is called %q", w.Control))
+			var ids []string
+			for _, c := range controls {
+				ids = append(ids, c.ID)
+			}
+			errs = append(errs, p.NoControl(i, ids))
 		}
 	}
 	return errors.Join(errs...)

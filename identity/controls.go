@@ -3,7 +3,6 @@ package identity
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -80,7 +79,11 @@ func CheckWaivers(p *policy.Policy) error {
 	for i, w := range p.Waivers {
 		known := func(c Control) bool { return c.ID == w.Control }
 		if strings.HasPrefix(w.Control, "identity/") && !slices.ContainsFunc(Controls(), known) {
-			errs = append(errs, p.Errorf(fmt.Sprintf("waivers[%d].control", i), "docs/controls.md lists the controls", "no control is called %q", w.Control))
+			var ids []string
+			for _, c := range Controls() {
+				ids = append(ids, c.ID)
+			}
+			errs = append(errs, p.NoControl(i, ids))
 		}
 	}
 	return errors.Join(errs...)

@@ -134,6 +134,16 @@ func (p *Policy) Waived(control string) (Waiver, bool) {
 	return Waiver{}, false
 }
 
+// NoControl is the error of the waiver at an index that names none of a ring's
+// controls.
+func (p *Policy) NoControl(waiver int, controls []string) error {
+	name, hint := p.Waivers[waiver].Control, "docs/controls.md and docs/host.md list the controls"
+	if near := Nearest(name, controls); near != "" {
+		hint = "did you mean " + near + "?"
+	}
+	return p.Errorf(fmt.Sprintf("waivers[%d].control", waiver), hint, "no control is called %q", name)
+}
+
 // Expired reports whether the waiver's last day is over, in UTC.
 func (w Waiver) Expired(now time.Time) bool { return !now.Before(w.Until.AddDate(0, 0, 1)) }
 

@@ -52,6 +52,11 @@ func isSecretVariable(name string) bool {
 // policy. All places are looked at, since two that disagree mean that one is
 // stale, and nobody can tell which.
 func (l *loader) secretsFrom(env variables) {
+	beside := filepath.Join(l.p.folder, "secrets")
+	if _, err := os.Stat(beside + "/."); errors.Is(err, fs.ErrPermission) && l.p.folder != "" {
+		l.add(&Error{File: beside, Reason: "what is in it cannot be seen: permission denied", Hint: "run it as the user that the folder belongs to"})
+		beside = ""
+	}
 	for _, s := range secrets() {
 		var found []string // the places that have it
 		take := func(place, value string, err error) {
@@ -89,10 +94,10 @@ func (l *loader) secretsFrom(env variables) {
 			value, err := readSecret(file, env.forbidden(file))
 			take(file, value, err)
 		}
-		if l.p.folder == "" {
+		if l.p.folder == "" || beside == "" {
 			continue
 		}
-		file := filepath.Join(l.p.folder, "secrets", s.name)
+		file := filepath.Join(beside, s.name)
 		value, err := readSecret(file, 0o077)
 		take(file, value, err)
 	}

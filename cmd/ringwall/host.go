@@ -61,9 +61,20 @@ func onServer() error {
 	return nil
 }
 
+// startedBySystemd asks as sd_booted(3) does.
+func startedBySystemd(folder string) error {
+	if fi, err := os.Lstat(folder); err != nil || !fi.IsDir() {
+		return &failure{errors.New("this machine was not started by systemd, which the host ring asks and sets up; nothing was done"), 2, "run it on the server itself, not in a container"}
+	}
+	return nil
+}
+
 // plan reads the policy and the server.
 func (f *hostFlags) plan(cmd *cobra.Command) (*policy.Policy, *host.Facts, []host.Change, error) {
 	if err := onServer(); err != nil {
+		return nil, nil, nil, err
+	}
+	if err := startedBySystemd("/run/systemd/system"); err != nil {
 		return nil, nil, nil, err
 	}
 	p, err := f.load()

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringwall/ringwall/app"
+	"github.com/ringwall/ringwall/edge"
 	"github.com/ringwall/ringwall/policy"
 )
 
@@ -66,6 +67,16 @@ func explain(w io.Writer, p *policy.Policy, e *app.Explanation) error {
 			value = "WAIVED " + c.Waived
 		} else if value == "" {
 			value = c.Title
+		}
+		fmt.Fprintf(t, "%s\t%s\n", c.ID, value)
+	}
+	fmt.Fprintln(t)
+	for _, c := range edge.Controls() {
+		value := c.Title
+		if w, _ := p.Waived(c.ID); !edge.Enforced(p, c.ID, time.Now()) {
+			value = "WAIVED until " + w.Until.Format(time.DateOnly) + ": " + w.Reason
+		} else if c.Value != nil {
+			value = c.Value(p)
 		}
 		fmt.Fprintf(t, "%s\t%s\n", c.ID, value)
 	}

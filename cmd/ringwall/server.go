@@ -173,8 +173,11 @@ func writePID(lock *os.File) error {
 // explainListen adds what to do about an address that is not to be had.
 func explainListen(err error) error {
 	var wrong *policy.Error
+	if errors.As(err, &wrong) && strings.HasPrefix(wrong.File, "RINGWALL_") && os.Getenv(wrong.File) == "" {
+		wrong.File = "serve --dev" // whose defaults stand for variables
+	}
 	switch {
-	case !errors.As(err, &wrong):
+	case wrong == nil:
 		return err
 	case errors.Is(err, syscall.EADDRINUSE):
 		next := "stop the program that has it, or set " + envOf(wrong.Path) + " to another address"

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/ringwall/ringwall/internal/state"
+	"github.com/ringwall/ringwall/policy"
 )
 
 // A server writes its pid once more when it serves, at which time others read it.
@@ -46,6 +47,17 @@ func TestTheLockNamesAProcessAtAllTimes(t *testing.T) {
 				return
 			}
 		default:
+		}
+	}
+}
+
+// TestWhoseAddressIsTaken: a default of serve --dev is not said to be a variable's.
+func TestWhoseAddressIsTaken(t *testing.T) {
+	t.Setenv("RINGWALL_EDGE_REDIRECT", "localhost:8080")
+	for variable, want := range map[string]string{"RINGWALL_EDGE_LISTEN": "serve --dev: edge.listen: ", "RINGWALL_EDGE_REDIRECT": "RINGWALL_EDGE_REDIRECT: edge.listen: "} {
+		err := explainListen(&policy.Error{File: variable, Path: "edge.listen", Reason: "it is taken"})
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("got %q, want %q in it", err, want)
 		}
 	}
 }
