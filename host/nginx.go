@@ -149,6 +149,15 @@ func planNginx(p *policy.Policy, f *Facts) ([]Change, error) {
 	if !there {
 		changes = append(changes, Change{Title: "nginx waits no more", File: &File{Path: nginxWaits, Absent: true}})
 	}
+	// Before nginx reads anything: what is written after that is told to it.
+	told, err := f.enable(nginxPath)
+	if err != nil {
+		return nil, err
+	}
+	if len(told) == 0 && slices.ContainsFunc(files, func(c Change) bool { return c.File != nil && c.File.Path == unitFolder+nginxPath }) {
+		told = []Change{{Title: "watch what the policy names now", Unit: &Unit{Name: nginxPath, Do: Restart}}}
+	}
+	changes = append(changes, told...)
 	on, err := f.enable(nginxService)
 	if err != nil {
 		return nil, err
@@ -161,14 +170,7 @@ func planNginx(p *policy.Policy, f *Facts) ([]Change, error) {
 	case len(files) > 0 || f.nginxIsBehind():
 		changes = append(changes, Change{Title: "have nginx read its configuration", Unit: &Unit{Name: nginxService, Do: Reload}})
 	}
-	told, err := f.enable(nginxPath)
-	if err != nil {
-		return nil, err
-	}
-	if len(told) == 0 && slices.ContainsFunc(files, func(c Change) bool { return c.File != nil && c.File.Path == unitFolder+nginxPath }) {
-		told = []Change{{Title: "watch what the policy names now", Unit: &Unit{Name: nginxPath, Do: Restart}}}
-	}
-	return append(changes, told...), nil
+	return changes, nil
 }
 
 // nginxFiles are the changes of the configuration, the folders first and what

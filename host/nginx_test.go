@@ -161,11 +161,11 @@ func TestPlansOfNginx(t *testing.T) {
 				delete(m.files, f.Path)
 			}
 			delete(m.files, nginxDropIn)
-		}, "early " + waits + "; early nginx; " + nginxDropIn + "; no " + welcome.Path + "; " + nginxFolder.Path + "; ringwall nginx prepare; " + nginxWatch.Path + "; " + nginxConf.Path + "; no " + waits + "; enable nginx.service; enable ringwall-nginx.path; "},
+		}, "early " + waits + "; early nginx; " + nginxDropIn + "; no " + welcome.Path + "; " + nginxFolder.Path + "; ringwall nginx prepare; " + nginxWatch.Path + "; " + nginxConf.Path + "; no " + waits + "; enable ringwall-nginx.path; enable nginx.service; "},
 		"the page of welcome": {func(m texts) { m.files[welcome.Path] = host.FileState{Exists: true, Mode: fs.ModeSymlink | 0o777} }, "no " + welcome.Path + "; reload nginx.service; "},
 		"a line by hand":      {func(m texts) { m.files[nginxConf.Path] = file("servant") }, nginxConf.Path + "; reload nginx.service; "},
 		"no secret":           {func(m texts) { m.said[nginxParts] = partsOf(false, welcome, nginxFolder, nginxWatch, nginxConf) }, "ringwall nginx prepare; reload nginx.service; "},
-		"another path":        {func(m texts) { m.files[nginxWatch.Path] = file("elsewhere") }, nginxWatch.Path + "; reload nginx.service; restart ringwall-nginx.path; "},
+		"another path":        {func(m texts) { m.files[nginxWatch.Path] = file("elsewhere") }, nginxWatch.Path + "; restart ringwall-nginx.path; reload nginx.service; "},
 		"not read": {func(m texts) {
 			m.said[nginxDiff] = "no: /etc/nginx/conf.d/ringwall.conf: nginx has not read this since"
 		}, "reload nginx.service; "},

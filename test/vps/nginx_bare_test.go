@@ -35,7 +35,7 @@ func TestNginxFromABareServer(t *testing.T) {
 	contains(t, "the plan", plan, "$ apt-get install nginx", "+++ /etc/nginx/conf.d/ringwall.conf (new, -rw-r--r-- root:root)", "server_name", "take away /etc/nginx/sites-enabled/default", "$ systemctl enable --now nginx.service")
 
 	// Killed once the package is there, nothing of it serves; killed later, and at the end, likewise.
-	for _, title := range []string{"install nginx", "the configuration of", "enable and start ringwall-nginx.path"} {
+	for _, title := range []string{"install nginx", "the configuration of", "enable and start nginx.service"} {
 		at := w.stepOf(o, title) + ":done"
 		out, err := s.RunEnv([]string{"RINGWALL_POLICY=" + policyFile, "HOSTEXEC_FAULT=" + at}, "ringwall", "host", "apply", "--yes")
 		if err == nil || !strings.Contains(err.Error(), "killed") && !strings.Contains(err.Error(), "137") {
