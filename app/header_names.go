@@ -236,7 +236,7 @@ func judgeHeader(name string) (rule headerRule, usual bool) {
 			usual = usual && c == '-'
 			continue
 		}
-		if n == 0 && (c == 'd' || c == 'u') || n == 1 && (buf[0] == 's' && c != 's' || buf[0] == 'i' && c != 'n') {
+		if n == 0 && (c == 'd' || c == 'u') || n == 1 && c == 'e' && buf[0] == 's' {
 			return headerFree, usual // Sec-Fetch-Mode and many more: no rule starts so
 		}
 		if n < len(buf) {
@@ -244,19 +244,21 @@ func judgeHeader(name string) (rule headerRule, usual bool) {
 			n++
 		}
 	}
-	folded := buf[:n]
-	if strings.HasPrefix(string(folded), "xringwall") {
-		return headerOwned, usual
-	}
-	for _, prefix := range &forwardedPrefixes {
-		if strings.HasPrefix(string(folded), prefix) {
-			return headerForwarded, usual
+	folded := string(buf[:n])
+	if n > 0 && (folded[0] == 'x' || folded[0] == 's') { // as all prefixes
+		if strings.HasPrefix(folded, "xringwall") {
+			return headerOwned, usual
+		}
+		for _, prefix := range &forwardedPrefixes {
+			if strings.HasPrefix(folded, prefix) {
+				return headerForwarded, usual
+			}
 		}
 	}
-	if exact, ok := judgedHeaders[string(folded)]; ok {
+	if exact, ok := judgedHeaders[folded]; ok {
 		return headerJudged, http.CanonicalHeaderKey(name) == exact
 	}
-	return foldedHeaders[string(folded)], usual
+	return foldedHeaders[folded], usual
 }
 
 func verifyHeaderNames(ctx context.Context, _ *policy.Policy, c *probe.Client) check.Finding {
