@@ -28,9 +28,7 @@ the one before it. Run these as the user that the server runs as.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	f := &policyFlags{}
-	policyFlag(cmd, &f.file)
-	cmd.PersistentFlags().BoolVar(&f.dev, "dev", false, "those of serve --dev, in the state directory")
+	f := policyFlagsOf(cmd, "those of serve --dev, in the state directory")
 	cmd.AddCommand(auditTailCommand(f), auditVerifyCommand(f), auditExportCommand(f), auditPruneCommand(f))
 	return cmd
 }
@@ -48,8 +46,11 @@ still the same. Nothing is verified here.
 Exit 0; 2: the store could not be read.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if n < 0 {
+				return &failure{fmt.Errorf("--number %d: how many events is no less than 0", n), 2, "ringwall audit tail --number 20"}
+			}
 			return f.withChain(cmd, func(ctx context.Context, st store.Chain) error {
-				return tailChain(ctx, cmd.OutOrStdout(), st, max(n, 0), follow)
+				return tailChain(ctx, cmd.OutOrStdout(), st, n, follow)
 			})
 		},
 	}
@@ -120,7 +121,7 @@ event.
 
 Exit 0: the chain is as it was written; 1: it is not; 2: it could not be read,
 or there is nothing in it.`,
-		Example: `  ringwall audit verify --anchor 812:6c1f…
+		Example: `  ringwall audit verify --anchor 812:6c1f...
   journalctl -u ringwall -o cat | ringwall audit verify --anchors -`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -228,6 +229,9 @@ Exit 0; 2: the store could not be read, or not all was written.`,
 			end, terr := parseTime("--to", to)
 			if err = errors.Join(err, terr); err != nil {
 				return &failure{err, 2, "ringwall audit export --help"}
+			}
+			if to != "" && !begin.Before(end) {
+				return &failure{fmt.Errorf("--from %s is not before --to %s: there is nothing between them", from, to), 2, "ringwall audit export --help"}
 			}
 			return f.withChain(cmd, func(ctx context.Context, st store.Chain) error {
 				_, err := export(ctx, st, begin, end, cmd.OutOrStdout())

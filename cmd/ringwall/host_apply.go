@@ -37,7 +37,7 @@ Exit 0: done, or nothing to do; 1: it did not work, and all is as it was;
 				err = errors.New("give 10s to 1h")
 			}
 			if err != nil {
-				return &failure{fmt.Errorf("--within: %w", err), 2, ""}
+				return &failure{fmt.Errorf("--within: %w", err), 2, "ringwall host apply --within 5m"}
 			}
 			return f.apply(cmd, hostexec.Options{Window: window, Overwrite: overwrite}, yes)
 		},

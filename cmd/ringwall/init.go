@@ -46,30 +46,32 @@ func initialize(cmd *cobra.Command, site, upstream string) error {
 		return &failure{err, 2, "ringwall init --site api.example.com --upstream http://127.0.0.1:8000"}
 	}
 	kept, err := writeKey()
+	if err == nil {
+		err = ignore("secrets/", ".env", "ringwall.db*")
+	}
+	if err == nil { // last, as its being there says that all is done
+		err = writeNew(policyFile, text, 0o644)
+	}
 	if err != nil {
-		return err
+		return &failure{err, 1, "ringwall init, in a folder that you may write to"}
 	}
-	if err := ignore("secrets/", ".env", "ringwall.db*"); err != nil {
-		return err
+	was, placeholder := "wrote", ""
+	if !cmd.Flags().Changed("site") {
+		placeholder = "\nThe site is " + site + ", which stands for yours: write yours into " + policyFile + ".\n"
 	}
-	// Last, as its being there says that all is done.
-	if err := writeNew(policyFile, text, 0o644); err != nil {
-		return err
-	}
-	was := "wrote"
 	if kept {
 		was = "kept"
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), `wrote %[1]s
 %[2]s %[3]s, for your eyes only; git ignores it
-
+%[4]s
 next:
   ringwall serve --dev     # https://localhost:8443, on this machine only
   ringwall policy explain GET /api/admin/users
 then take the # from one of the lines tls: in %[1]s, for a certificate, and:
   ringwall policy check
   ringwall serve
-`, policyFile, was, tokenKey)
+`, policyFile, was, tokenKey, placeholder)
 	return nil
 }
 

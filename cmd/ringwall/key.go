@@ -27,9 +27,7 @@ ended. A server that runs takes every change within half a second.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	f := &policyFlags{}
-	policyFlag(cmd, &f.file)
-	cmd.PersistentFlags().BoolVar(&f.dev, "dev", false, "those of serve --dev, in the state directory")
+	f := policyFlagsOf(cmd, "those of serve --dev, in the state directory")
 	cmd.AddCommand(keyListCommand(f), keyRotateCommand(f), keyRevokeCommand(f))
 	return cmd
 }

@@ -23,6 +23,7 @@ func run(args []string) int {
 	root := &cobra.Command{
 		Use:           "ringwall",
 		Short:         "One policy file that secures an API, and a check that proves it",
+		Version:       build(),
 		Args:          cobra.NoArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -30,7 +31,10 @@ func run(args []string) int {
 		// What comes before is the command line's fault.
 		PersistentPreRun: func(*cobra.Command, []string) { began = true },
 	}
+	root.SetVersionTemplate("ringwall {{.Version}}\n")
 	root.AddCommand(initCommand(), auditCommand(), serveCommand(), policyCommand(), checkCommand(), keyCommand(), storeCommand(), userCommand(), sessionCommand(), upgradeCommand(), banCommand(), versionCommand(), watchCommand(), hostCommand(), nginxCommand(), manCommand())
+	root.InitDefaultCompletionCmd()
+	complete(root)
 	explainUsage(root)
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(context.Background())
@@ -87,5 +91,5 @@ func paint(w *os.File, code, text string) string {
 
 func colors(w *os.File) bool {
 	fi, err := w.Stat()
-	return err == nil && fi.Mode()&os.ModeCharDevice != 0 && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	return err == nil && fi.Mode()&os.ModeCharDevice != 0 && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "" && os.Getenv("TERM") != "dumb"
 }

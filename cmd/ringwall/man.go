@@ -23,12 +23,13 @@ a folder, which is made when it is missing. As root, for everybody:
 Completions of the shell come from ringwall completion.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := os.MkdirAll(args[0], 0o755); err != nil {
-				return err
+			n := 0
+			err := os.MkdirAll(args[0], 0o755)
+			if err == nil {
+				n, err = writeMan(args[0], cmd.Root())
 			}
-			n, err := writeMan(args[0], cmd.Root())
 			if err != nil {
-				return err
+				return &failure{err, 1, "name a folder that you may write to, such as ringwall man man"}
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%d pages are in %s: man -l %s\n", n, args[0], filepath.Join(args[0], manName(cmd.Root())+".1"))
 			return nil
@@ -79,8 +80,20 @@ func manPage(cmd *cobra.Command) []byte {
 			if f.Shorthand != "" {
 				name = "-" + f.Shorthand + ", " + name
 			}
+			switch f.DefValue {
+			case "", "false", "0", "[]", "0s": // --help leaves them out, too
+			default:
+				usage += " (default " + f.DefValue + ")"
+			}
 			fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", roff(strings.TrimSpace(name+" "+value)), roff(usage))
 		})
+	}
+	if cmd.Example != "" {
+		b.WriteString(".SH EXAMPLES\n.nf\n")
+		for line := range strings.SplitSeq(cmd.Example, "\n") {
+			b.WriteString(roff(line) + "\n")
+		}
+		b.WriteString(".fi\n")
 	}
 	var others []string
 	if cmd.HasParent() {

@@ -12,6 +12,14 @@ type policyFlags struct {
 	dev  bool
 }
 
+// policyFlagsOf adds them to a command and to all below it.
+func policyFlagsOf(cmd *cobra.Command, dev string) *policyFlags {
+	f := &policyFlags{}
+	policyFlag(cmd, &f.file)
+	cmd.PersistentFlags().BoolVar(&f.dev, "dev", false, dev)
+	return f
+}
+
 func (f *policyFlags) load() (*policy.Policy, error) {
 	return policy.Load(policyPath(f.file), policy.LoadOptions{Dev: f.dev})
 }

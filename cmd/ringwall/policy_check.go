@@ -23,8 +23,9 @@ func policyCheckCommand(f *policyFlags) *cobra.Command {
 		Use:   "check",
 		Short: "Find every mistake in the policy and in the files that it names",
 		Long: `Read the policy and all files that it names, as serve does, and list every
-mistake with its place. Nothing is started. Without an upstream it is a Go
-program's. Exit 0: serve would take it and, with edge.engine: nginx, so would
+mistake with its place: first of the keys and, when they are good, of what they
+say together and of the files. Nothing is started. Without an upstream it is a
+Go program's. Exit 0: serve would take it and, with edge.engine: nginx, so would
 ringwall nginx install; 2: not.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -36,8 +37,10 @@ ringwall nginx install; 2: not.`,
 				return notServed(err)
 			}
 			routes, limits, waivers := len(p.App.Routes), len(p.App.Limits), len(p.Waivers)
-			fmt.Fprintf(cmd.OutOrStdout(), "%s is good: %s, %s, %s\n", policyPath(f.file),
-				count(routes, "route"), count(limits, "rate class", "rate classes"), count(waivers, "waiver"))
+			if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is good: %s, %s, %s\n", policyPath(f.file),
+				count(routes, "route"), count(limits, "rate class", "rate classes"), count(waivers, "waiver")); err != nil {
+				return fmt.Errorf("print: %w", err)
+			}
 			for _, i := range p.Overridden() {
 				fmt.Fprintf(cmd.OutOrStdout(), "note: app.routes[%d], %s, is never asked: Ringwall serves these paths itself\n", i, p.App.Routes[i].Path)
 			}

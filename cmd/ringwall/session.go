@@ -19,7 +19,7 @@ func sessionCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(sessionEndCommand(accountFlags(cmd)))
+	cmd.AddCommand(sessionEndCommand(policyFlagsOf(cmd, "the accounts of serve --dev")))
 	return cmd
 }
 

@@ -138,5 +138,9 @@ func openState() (state.Dir, error) {
 	if err != nil {
 		return "", err
 	}
-	return state.Open(path)
+	dir, err := state.Open(path)
+	if err != nil {
+		return "", &failure{err, 1, "set RINGWALL_STATE to a folder that you may write to"}
+	}
+	return dir, nil
 }

@@ -30,9 +30,7 @@ Run these as the user that the server runs as.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	f := &policyFlags{}
-	policyFlag(cmd, &f.file)
-	cmd.PersistentFlags().BoolVar(&f.dev, "dev", false, "the store of serve --dev")
+	f := policyFlagsOf(cmd, "the store of serve --dev")
 	cmd.AddCommand(storeMigrateCommand(f), storeBackupCommand(f), storeRestoreCommand(f))
 	return cmd
 }
@@ -214,6 +212,7 @@ func storeAdvice(err error) string {
 		{"(SQLSTATE 28P01)", "put the right password in secrets/store_password or RINGWALL_STORE_PASSWORD"},
 		{"disk is full", "free space, then try again; nothing was changed"},
 		{"no space left on device", "free space, then try again; nothing was changed"},
+		{"no such file", "name a file that ringwall store backup wrote"},
 		{"permission denied", "run it as the user that the server runs as"},
 		{"readonly database", "run it as the user that the server runs as; the folder must be writable too"},
 		{"malformed", "ringwall store restore --force FILE, with the last good backup"},

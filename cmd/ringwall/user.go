@@ -32,17 +32,10 @@ ACCOUNT is an e-mail address or an ID.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	f := accountFlags(cmd)
+	f := policyFlagsOf(cmd, "the accounts of serve --dev")
 	cmd.AddCommand(userAddCommand(f), userListCommand(f), userRoleCommand(f), userLockCommand(f), userUnlockCommand(f),
 		userPasswdCommand(f), userSessionsCommand(f), userDeleteCommand(f), userInvitesCommand(f), userWithdrawCommand(f))
 	return cmd
-}
-
-func accountFlags(cmd *cobra.Command) *policyFlags {
-	f := &policyFlags{}
-	policyFlag(cmd, &f.file)
-	cmd.PersistentFlags().BoolVar(&f.dev, "dev", false, "the accounts of serve --dev")
-	return f
 }
 
 // An office is where an operator works on accounts.

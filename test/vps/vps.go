@@ -282,12 +282,6 @@ func (s *Server) Copy(from, to string, mode os.FileMode) {
 	s.Write(to, string(b), mode)
 }
 
-// Size makes the server's disk so large, such as "90m", used space included.
-func (s *Server) Size(size string) {
-	s.t.Helper()
-	s.host("mount", "-o", "remount,size="+size, s.dir)
-}
-
 // Await polls until ok, and ends the test when that takes longer than most.
 func (s *Server) Await(what string, most time.Duration, ok func() bool) {
 	s.t.Helper()
