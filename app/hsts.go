@@ -45,10 +45,11 @@ var hsts = Control{
 			return check.Unseen("browsers heed it over HTTPS only, and the target is %s", c.Base().Scheme)
 		}
 		return verifyHeaders(ctx, p, c, setHeader, headerClaim{
-			name: "Strict-Transport-Security", want: "a max-age of one hour or more",
+			name: "Strict-Transport-Security", want: "as the policy has it, or longer: " + hstsValue(p),
 			holds: func(values []string) bool {
 				h, err := probe.ParseHSTS(values)
-				return err == nil && h.MaxAge >= int64(minHSTS/time.Second)
+				want := p.App.Headers.HSTS
+				return err == nil && h.MaxAge >= int64(max(minHSTS, want.MaxAge)/time.Second) && (h.Subdomains || !want.Subdomains)
 			},
 		})
 	},

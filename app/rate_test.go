@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -526,6 +527,9 @@ func TestRateVerify(t *testing.T) {
 	wide.App.Limits = map[string]policy.Limit{"global": {Requests: 600, Per: 15 * time.Minute}}
 	other := policy.Default()
 	other.App.Limits = map[string]policy.Limit{"global": {Requests: 600, Per: time.Hour}, "auth": {Requests: 10, Per: time.Hour, Paths: []string{"/api/auth/"}}}
+	wider := policy.Default() // only where it would take 600 requests to see it
+	wider.App.Limits = maps.Clone(known.App.Limits)
+	wider.App.Limits["global"] = policy.Limit{Requests: 6000, Per: 15 * time.Minute}
 
 	inForce := func(p *policy.Policy) http.Handler { return rateRing(t, p, app.Deps{}, ok) }
 	for _, tt := range []struct {
@@ -541,6 +545,7 @@ func TestRateVerify(t *testing.T) {
 		{"one request", inForce(single), single, check.Pass, "1 requests to /api/ringwall-check/reset/ringwall-check passed"},
 		{"too many to use up", inForce(wide), wide, check.Unknown, "600 requests: too many"},
 		{"other numbers", inForce(other), known, check.Fail, "RateLimit-Policy gives 10 in 3600 s for auth"},
+		{"other numbers for all", inForce(wider), known, check.Fail, "RateLimit-Policy gives 6000 in 900 s for global"},
 		{"no limits", ok, known, check.Fail, "none was answered 429"},
 		{"too many to use up, and no limits", ok, wide, check.Fail, "without RateLimit for global"},
 		{"an unknown API without such paths", http.NotFoundHandler(), policy.Default(), check.Unknown, "404"},

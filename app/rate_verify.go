@@ -3,7 +3,9 @@ package app
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -113,6 +115,19 @@ func rateHeaders(first, last *probe.Response, p *policy.Policy, name string, pas
 	w, _ := rateParam(last.Header["Ratelimit-Policy"], name, "w")
 	if q != l.Requests || w != wholeSeconds(l.Per) {
 		return check.Failed(fmt.Sprintf("RateLimit-Policy gives %d in %d s for %s", q, w, name), rateLine(name, l), "load the policy that is checked against: ringwall policy reload"), true
+	}
+	// What every request counts in is announced, too, and is as the policy has it;
+	// using it up would take the whole of it.
+	for _, other := range slices.Sorted(maps.Keys(p.App.Limits)) {
+		every := p.App.Limits[other]
+		if other == name || len(every.Paths) > 0 {
+			continue
+		}
+		q, _ := rateParam(first.Header["Ratelimit-Policy"], other, "q")
+		w, _ := rateParam(first.Header["Ratelimit-Policy"], other, "w")
+		if q != every.Requests || w != wholeSeconds(every.Per) {
+			return check.Failed(fmt.Sprintf("RateLimit-Policy gives %d in %d s for %s", q, w, other), rateLine(other, every), "load the policy that is checked against: ringwall policy reload"), true
+		}
 	}
 	for _, field := range legacyRateFields {
 		for _, res := range []*probe.Response{first, last} {
