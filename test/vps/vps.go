@@ -170,7 +170,7 @@ func (s *Server) Boot() {
 		s.t.Fatal(err)
 	}
 	cmd := exec.Command("systemd-nspawn", "-q", "-D", s.Root, "-b", "--machine="+s.in, "--network-namespace-path=/run/netns/"+s.in,
-		"--capability=CAP_NET_ADMIN,CAP_BPF", "--system-call-filter=bpf", // with BPF systemd filters what units send (IPAddressDeny)
+		"--capability=CAP_NET_ADMIN,CAP_BPF", "--system-call-filter=bpf keyctl add_key request_key", // BPF: systemd filters what units send (IPAddressDeny); keys: runc's
 		"--register=no", "--keep-unit", "--kill-signal=SIGRTMIN+3", "--link-journal=no", "--resolv-conf=off", "--timezone=off")
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
