@@ -132,7 +132,8 @@ func watchNginx(ctx context.Context, out io.Writer) {
 	if _, err := os.Stat("/run/systemd/system"); err != nil {
 		return
 	}
-	for _, argv := range [][]string{{"systemctl", "daemon-reload"}, {"systemctl", "enable", "--quiet", nginxUnit}, {"systemctl", "restart", nginxUnit}} {
+	for _, argv := range [][]string{{"systemctl", "daemon-reload"}, {"systemctl", "enable", "--quiet", nginxUnit}, {"systemctl", "restart", nginxUnit},
+		{"systemctl", "start", strings.TrimSuffix(nginxUnit, ".path") + ".service"}} { // what was written before anybody watched
 		if said, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput(); err != nil {
 			fmt.Fprintf(out, "%s: %v %s\nnext, so that nginx is told of bans and new certificates:\n  systemctl daemon-reload && systemctl enable --now %s\n",
 				strings.Join(argv, " "), err, strings.TrimSpace(string(said)), nginxUnit)

@@ -126,7 +126,7 @@ func TestAnswersPassOn(t *testing.T) {
 	}
 
 	// A body reaches the ring before it is whole, an answer the client.
-	conn, r = dial(3)
+	conn, _ = dial(3)
 	io.WriteString(conn, "POST /body"+host+"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n1")
 	select {
 	case <-first:
