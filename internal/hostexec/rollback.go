@@ -17,12 +17,11 @@ func (m *Machine) Rollback(why string) (*Apply, error) {
 	if a == nil {
 		return nil, m.disarm()
 	}
-	if a.Phase == Confirmed {
-		if err := m.forgetWaysIn(); err != nil {
-			return nil, err
-		}
+	confirmed := a.Phase == Confirmed
+	if err := m.undoAll(a, why); err != nil || !confirmed {
+		return a, err
 	}
-	return a, m.undoAll(a, why)
+	return a, m.forgetWaysIn()
 }
 
 // Unattended undoes the last run unless it is confirmed, as the timer does.
