@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/ringwall/ringwall/audit"
@@ -46,6 +47,9 @@ func watchChecks(ctx context.Context, w io.Writer, f checkFlags, t *target) erro
 			return f.outcome(report)
 		}
 		next := check.Carry(b.last, report)
+		if b.last != nil && len(f.only) > 0 {
+			next.Results = append(next.Results, others(b.last.Results, f.only)...)
+		}
 		if b.last != nil {
 			teller.tell(next, check.Compare(*b.last, next))
 		}
@@ -133,6 +137,14 @@ func (b *baseline) rest(ctx context.Context, d time.Duration, teller *driftTelle
 			return nil
 		}
 	}
+}
+
+// others are the results of the baseline that --only does not name: nobody looked
+// at these, and they stay.
+func others(last []check.Result, only []string) []check.Result {
+	return slices.DeleteFunc(slices.Clone(last), func(r check.Result) bool {
+		return slices.ContainsFunc(only, func(s string) bool { return names(s, r.ID) })
+	})
 }
 
 // missed says in how many runs up to the last one a check was not made.

@@ -145,6 +145,36 @@ func TestEndedCheckMovesNoBaseline(t *testing.T) {
 	}
 }
 
+// TestOnlyMovesItsOwnPartOfTheBaseline: what --only leaves out was not looked at, which
+// is no drift, and is there for the next check.
+func TestOnlyMovesItsOwnPartOfTheBaseline(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	defer s.Close()
+	was := check.Report{Target: s.URL, Results: []check.Result{
+		{Meta: check.Meta{ID: "outside/nosniff", Title: "x"}, Finding: check.Passed("there")},
+		{Meta: check.Meta{ID: "outside/frames", Title: "y"}, Finding: check.Passed("there, too")},
+	}}
+	var b bytes.Buffer
+	if err := was.WriteJSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "baseline.json")
+	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := checkFlags{format: "text", failOn: "fail", only: []string{"outside/nosniff"}, maxRequests: 400, timeout: time.Minute, baseline: file}
+	if err := watchChecks(t.Context(), io.Discard, f, &target{url: s.URL, policy: policy.Default()}); err != nil {
+		t.Error(err)
+	}
+	now, err := readReport(file)
+	if err != nil || len(now.Results) != 2 || now.Results[1].ID != "outside/frames" || now.Results[1].Got != "there, too" {
+		t.Errorf("%v: %+v", err, now.Results)
+	}
+}
+
 // TestUntoldDriftMovesNoBaseline: however a watch ends while the receiver of its
 // events is down, the next one finds the same drift, and tells of it.
 func TestUntoldDriftMovesNoBaseline(t *testing.T) {
