@@ -42,12 +42,7 @@ var rootFiles = Check{
 		Layer: "host",
 	},
 	Verify: func(ctx context.Context, m *Machine) check.Finding {
-		top, err := os.Stat(m.path("/"))
-		if err != nil {
-			return check.Unseen("%v", err)
-		}
-		root := uidOf(top)
-		var open []string
+		var open, fix []string
 		n := 0
 		for _, pattern := range believed {
 			for _, name := range m.glob(pattern) {
@@ -60,9 +55,20 @@ var rootFiles = Check{
 					continue
 				}
 				n++
-				if who := m.writers(fi, root); who != "" {
+				if who := m.writers(name, fi); who != "" {
+					// chown takes the bit from a program that runs as its owner or group.
+					how := "chown root:root each of them, and chmod go-w"
+					if fi.Mode().IsRegular() && fi.Mode()&(fs.ModeSetuid|fs.ModeSetgid) != 0 {
+						how = "install the package anew that brought what runs as its owner or group, or remove it where none did"
+					}
+					if !slices.Contains(fix, how) {
+						fix = append(fix, how)
+					}
 					open = append(open, fmt.Sprintf("%s (%04o, %s)", name, fi.Mode().Perm(), who))
 				} else if slices.Contains(closed, name) && fi.Mode().Perm()&0o004 != 0 {
+					if how := "chmod o-r what everybody reads"; !slices.Contains(fix, how) {
+						fix = append(fix, how)
+					}
 					open = append(open, fmt.Sprintf("%s (%04o, everybody reads it)", name, fi.Mode().Perm()))
 				}
 			}
@@ -70,7 +76,7 @@ var rootFiles = Check{
 		m.note(check.Exchange{Sent: "[owner and mode of what root runs: " + strings.Join(believed[:6], " ") + " ...]", Received: fmt.Sprintf("[%d files and folders]", n)})
 		switch {
 		case len(open) > 0:
-			return check.Failed(some(open), "root's, and written by nobody else", "chown root:root each of them, and chmod go-w; where that was open for long, look what stands in it")
+			return check.Failed(some(open), "root's, and written by nobody else", strings.Join(fix, "; ")+"; where that was open for long, look what stands in it")
 		case n < 10:
 			return check.Unseen("only %d files of root's were found", n)
 		case m.UID != 0:
@@ -80,12 +86,17 @@ var rootFiles = Check{
 	},
 }
 
-// writers says who beside root may write a file, "" for nobody.
-func (m *Machine) writers(fi fs.FileInfo, root uint32) string {
+// daemons are the programs that a package gives to daemon, which is 1 on every
+// Debian and Ubuntu.
+var daemons = []string{"/usr/bin/at", "/usr/bin/atq", "/usr/bin/atrm"}
+
+// writers says who beside root may write a file, "" for nobody. What root believes
+// is no folder for everybody: that nobody removes another's file is not enough.
+func (m *Machine) writers(name string, fi fs.FileInfo) string {
 	switch uid := uidOf(fi); {
-	case uid != root:
+	case uid != m.root() && !(uid == 1 && slices.Contains(daemons, name)):
 		return fmt.Sprintf("the user %s owns it", m.named("/etc/passwd", uid))
-	case fi.Mode().Perm()&0o002 != 0 && fi.Mode()&fs.ModeSticky == 0:
+	case fi.Mode().Perm()&0o002 != 0:
 		return "everybody writes it"
 	case fi.Mode().Perm()&0o020 != 0:
 		if gid := gidOf(fi); gid != 0 && m.hasMembers(gid) {
@@ -125,6 +136,15 @@ func (m *Machine) hasMembers(gid uint32) bool {
 		}
 	}
 	return false
+}
+
+// root is the number of root: on a copy, who made it. Whoever owns / is not asked,
+// as that may be the mistake.
+func (m *Machine) root() uint32 {
+	if m.Root == "" {
+		return 0
+	}
+	return uint32(os.Geteuid())
 }
 
 func uidOf(fi fs.FileInfo) uint32 {
