@@ -1,15 +1,33 @@
 package inside
 
 import (
+	"encoding/binary"
 	"errors"
 	"syscall"
 )
 
-// capable reports a program that has some of root's rights by capabilities(7).
+// capable reports a program that has more of root's rights by capabilities(7) than
+// to serve a small port, or to send a packet of its own. Those that are good only
+// in a user's namespace, as containers without root have them, give him nothing.
 func capable(path string) bool {
-	var b [1]byte
-	_, err := syscall.Getxattr(path, "security.capability", b[:])
-	return err == nil || errors.Is(err, syscall.ERANGE)
+	const harmless = 1<<10 | 1<<11 | 1<<13 // CAP_NET_BIND_SERVICE, _BROADCAST, _RAW
+	var b [64]byte
+	n, err := syscall.Getxattr(path, "security.capability", b[:])
+	if err != nil {
+		return errors.Is(err, syscall.ERANGE)
+	}
+	// struct vfs_ns_cap_data: a version, pairs of permitted and inheritable, and from
+	// version 3 on who is root in the namespace.
+	word := func(i int) uint32 { return binary.LittleEndian.Uint32(b[4*i:]) }
+	switch version := word(0) >> 24; {
+	case version == 1 && n == 12:
+		return (word(1)|word(2))&^harmless != 0
+	case version == 3 && n == 24 && word(5) != 0:
+		return false
+	case version == 2 && n == 20, version == 3 && n == 24:
+		return (word(1)|word(2))&^harmless != 0 || word(3)|word(4) != 0
+	}
+	return true // what cannot be read
 }
 
 // raisesNobody reports a file system on which no program changes who runs it: one

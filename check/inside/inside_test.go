@@ -13,20 +13,28 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ringwall/ringwall/check"
 	"github.com/ringwall/ringwall/check/inside"
 )
 
 // A machine in a folder, as a test wants it.
 type fake struct {
-	files    map[string]string // name: content, or "-> " and where it links to; a name that ends in ! is readable by all, in + written by all, in # run as its owner by all
-	commands map[string]string // command line: output; "fails" fails
+	files    map[string]string      // name: content, or "-> " and where it links to; a name that ends in ! is readable by all, in + written by all, in # run as its owner by all
+	owners   map[string]int         // of a file or folder, "" is the root folder; only root can make them
+	modes    map[string]os.FileMode // of a file or folder
+	rights   map[string]string      // of a file, by capabilities(7); only root can give them
+	commands map[string]string      // command line: output; "fails" fails
 	uid      int
 	acme     bool
 }
 
 func (f fake) machine(t *testing.T) *inside.Machine {
 	t.Helper()
+	if (f.owners != nil || f.rights != nil) && os.Geteuid() != 0 {
+		t.Skip("only root can make this machine")
+	}
 	root := t.TempDir()
 	for name, content := range f.files {
 		mode := os.FileMode(0o600)
@@ -51,6 +59,21 @@ func (f fake) machine(t *testing.T) *inside.Machine {
 			t.Fatal(err)
 		}
 		if err := os.Chmod(file, mode); err != nil { // whatever the umask is
+			t.Fatal(err)
+		}
+	}
+	for name, uid := range f.owners {
+		if err := os.Chown(filepath.Join(root, name), uid, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, mode := range f.modes { // after the owner, whose change takes bits away
+		if err := os.Chmod(filepath.Join(root, name), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, rights := range f.rights {
+		if err := unix.Setxattr(filepath.Join(root, name), "security.capability", []byte(rights), 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -94,9 +117,58 @@ func system(more map[string]string) map[string]string {
 	return files
 }
 
+// rights is an extended attribute of capabilities(7): root is whose user
+// namespace it is good in, 0 for this system.
+func rights(root uint32, permitted, inheritable uint64) string {
+	version := uint32(0x02000001)
+	if root != 0 {
+		version = 0x03000001
+	}
+	var b []byte
+	for _, n := range []uint32{version, uint32(permitted), uint32(inheritable), uint32(permitted >> 32), uint32(inheritable >> 32)} {
+		b = binary.LittleEndian.AppendUint32(b, n)
+	}
+	if root != 0 {
+		b = binary.LittleEndian.AppendUint32(b, root)
+	}
+	return string(b)
+}
+
+// raisers are machines with a program or a library that an intruder left.
+func raisers() map[string]fake {
+	packages := map[string]string{"dpkg-query -S": "util-linux: /bin/su\n"}
+	left := func(name string) fake { return fake{files: system(map[string]string{name: ""}), commands: packages} }
+	with := func(rights string) fake {
+		return fake{files: system(map[string]string{"usr/local/bin/x": ""}), modes: map[string]os.FileMode{"usr/local/bin/x": 0o755}, rights: map[string]string{"usr/local/bin/x": rights}, commands: packages}
+	}
+	loaded := func(text string) fake {
+		return fake{files: system(map[string]string{"etc/ld.so.preload!": text}), commands: packages}
+	}
+	anothers := left("var/tmp/.x#")
+	anothers.owners = map[string]int{"": 1000}
+	machines := map[string]fake{
+		"a copy of a shell":      left("var/tmp/.x#"),
+		"in a snap":              left("snap/x/1/sh#"),
+		"in a user's containers": left("home/a/.local/share/containers/.x#"),
+		"/ is another's":         anothers,
+		"it may set its user":    with(rights(0, 1<<7, 0)),
+		"it may do what is new":  with(rights(0, 1<<10|1<<39, 0)),
+		"it may inherit":         with(rights(0, 1<<10, 1<<7)),
+		"a library in all":       loaded("/usr/lib/libx.so\n"),
+		"after a comment":        loaded("# none\n/usr/lib/libx.so\n"),
+		"in no comment":          loaded("# " + strings.Repeat("a", 40) + "\n# /usr/lib/libx.so\n"),
+	}
+	for _, name := range []string{"bash", "ld-linux-x86-64.so.2", "ld-2.31.so", "perl5.36-x86_64-linux-gnu", "start-stop-daemon", "ionice", "taskset", "flock", "stdbuf", "base64",
+		"screen", "tmux", "ksh", "ksh93", "mksh", "zsh", "csh", "bsd-csh", "tcsh", "fish", "rbash", "bash-static"} {
+		machines["a package's own "+name] = fake{files: system(map[string]string{"usr/bin/" + name + "#": ""}), commands: map[string]string{"dpkg-query -S": "util-linux: /bin/su\nx: /bin/" + name + "\n"}}
+	}
+	return machines
+}
+
 func TestEveryCheck(t *testing.T) {
 	active := map[string]string{"systemctl is-active": "active\n"}
 	sees := map[string]string{"ufw": ufwOn}
+	shipped := map[string]string{"dpkg-query -S -- /usr/bin/su /bin/su": "util-linux: /bin/su\n"}
 	proxy := map[string]string{"proc/net/tcp": tcpHead + https + local, "proc/9/fd/3": "-> socket:[13]", "proc/9/comm": "nginx\n", "proc/9/cgroup": "0::/system.slice/nginx.service\n"}
 	for id, cases := range map[string]map[check.Verdict]map[string]fake{
 		"inside/listeners": {
@@ -128,19 +200,30 @@ func TestEveryCheck(t *testing.T) {
 			check.Fail: {"env": {files: map[string]string{"srv/api/.env!": "export JWT_SECRET='correcthorsebattery'\n"}}, "key": {files: map[string]string{"opt/api/server.key!": key}}},
 		},
 		"inside/root-files": {
-			check.Pass: {"root's": {files: system(nil)}},
+			check.Pass: {"root's": {files: system(nil)},
+				"at, as shipped": {files: system(map[string]string{"usr/bin/at": ""}), owners: map[string]int{"usr/bin/at": 1}, modes: map[string]os.FileMode{"usr/bin/at": os.ModeSetuid | os.ModeSetgid | 0o755}}},
 			check.Fail: {"a job": {files: system(map[string]string{"etc/cron.d/x+": "* * * * * root id\n"})}, "a program": {files: system(map[string]string{"usr/local/bin/x+": ""})},
 				"what a link names": {files: system(map[string]string{"srv/tool+": "", "usr/local/bin/tool": "-> ../../../srv/tool"})}, "the policy": {files: system(map[string]string{"etc/ringwall/ringwall.yaml+": "site: x\n"})},
-				"hashes of passwords": {files: system(map[string]string{"etc/gshadow!": ""})}},
+				"hashes of passwords": {files: system(map[string]string{"etc/gshadow!": ""})},
+				"/ is another's":      {files: system(nil), owners: map[string]int{"": 1000}},
+				"a sticky folder":     {files: system(nil), modes: map[string]os.FileMode{"usr/local/bin": os.ModeSticky | 0o777}},
+				"at, of another":      {files: system(map[string]string{"usr/bin/at": ""}), owners: map[string]int{"usr/bin/at": 1000}},
+				"another of daemon's": {files: system(map[string]string{"usr/bin/ab": ""}), owners: map[string]int{"usr/bin/ab": 1}},
+				"at, written by all":  {files: system(map[string]string{"usr/bin/at": ""}), owners: map[string]int{"usr/bin/at": 1}, modes: map[string]os.FileMode{"usr/bin/at": 0o757}}},
 			check.Unknown: {"nothing": {}, "not root": {uid: 1000, files: system(nil)}},
 		},
 		"inside/privileged": {
-			check.Pass: {"as packages brought them": {files: system(nil), commands: map[string]string{"dpkg-query -S -- /usr/bin/su /bin/su": "util-linux: /bin/su\n"}},
-				"another system's": {files: system(map[string]string{"var/lib/docker/overlay2/1/diff/bin/su#": ""}), commands: map[string]string{"dpkg-query -S -- /usr/bin/su /bin/su": "util-linux: /bin/su\n"}}},
-			check.Fail: {"a copy of a shell": {files: system(map[string]string{"var/tmp/.x#": ""}), commands: map[string]string{"dpkg-query -S": "util-linux: /bin/su\n"}},
-				"a package's own shell": {files: system(map[string]string{"usr/bin/bash#": ""}), commands: map[string]string{"dpkg-query -S": "util-linux: /bin/su\nbash: /bin/bash\n"}},
-				"a library in all":      {files: system(map[string]string{"etc/ld.so.preload!": "/usr/lib/libx.so\n"}), commands: map[string]string{"dpkg-query -S": "util-linux: /bin/su\n"}}},
-			check.Unknown: {"not root": {uid: 1000, files: system(nil)}, "no dpkg": {files: system(nil)}, "it fails": {files: system(nil), commands: map[string]string{"dpkg-query": "fails"}}},
+			check.Pass: {"as packages brought them": {files: system(nil), commands: shipped},
+				"another system's": {files: system(map[string]string{"var/lib/docker/overlay2/1/diff/bin/su#": "", "var/snap/docker/common/su#": "", "var/snap/lxd/common/su#": "", "var/snap/microk8s/common/su#": "",
+					"var/lib/rancher/k3s/su#": "", "var/lib/incus/su#": "", "var/lib/kubelet/su#": "", "var/cache/pbuilder/su#": ""}), commands: shipped},
+				"small ports": {files: system(map[string]string{"usr/local/bin/caddy": ""}), modes: map[string]os.FileMode{"usr/local/bin/caddy": 0o755},
+					rights: map[string]string{"usr/local/bin/caddy": rights(0, 1<<10|1<<11|1<<13, 1<<10)}, commands: shipped},
+				"a user's containers": {files: system(map[string]string{"home/a/.local/share/containers/x": ""}), modes: map[string]os.FileMode{"home/a/.local/share/containers/x": 0o755},
+					rights: map[string]string{"home/a/.local/share/containers/x": rights(1000, 1<<7, 0)}, commands: shipped},
+				"a comment": {files: system(map[string]string{"etc/ld.so.preload!": "# none: /usr/lib/libx.so\n"}), commands: shipped}},
+			check.Fail: raisers(),
+			check.Unknown: {"not root": {uid: 1000, files: system(nil)}, "no dpkg": {files: system(nil)}, "it fails": {files: system(nil), commands: map[string]string{"dpkg-query": "fails"}},
+				"a long comment": {files: system(map[string]string{"etc/ld.so.preload!": "#" + strings.Repeat("a", 1<<16) + "\n/usr/lib/libx.so\n"}), commands: shipped}},
 		},
 		"inside/tracked": {
 			check.Pass:    {"none": {files: map[string]string{"srv/api/.git/index": index("README.md", "server.js"), "srv/api/.env": "JWT_SECRET=correcthorsebattery"}}},
@@ -218,6 +301,38 @@ func TestEveryCheck(t *testing.T) {
 				t.Errorf("%s: %+v", c.ID, f)
 			}
 		}
+	}
+	// However much there is in a user's folder, what was found before is judged.
+	many := map[string]string{}
+	for i := range 1001 {
+		many[fmt.Sprintf("home/a/%d", i)] = ""
+	}
+	for want, files := range map[check.Verdict]map[string]string{check.Unknown: nil, check.Fail: {"usr/local/bin/.x#": "", "srv/.x#": ""}} {
+		all := maps.Clone(many)
+		maps.Copy(all, files)
+		for _, c := range inside.Checks(fake{files: system(all), commands: map[string]string{"dpkg-query -S": "util-linux: /bin/su\n"}}.machine(t)) {
+			if c.ID == "inside/privileged" {
+				if f := c.Verify(over); f.Verdict != want {
+					t.Errorf("%d files, cut short: %+v", len(all), f)
+				}
+			}
+		}
+	}
+	// Another owner takes the bit of a program that runs as its owner: no advice.
+	for name, chown := range map[string]bool{"usr/bin/su": false, "usr/local/bin/deploy": true} {
+		t.Run("advice for "+name, func(t *testing.T) {
+			f := fake{files: system(nil), owners: map[string]int{name: 1000}}
+			if !chown {
+				f.modes = map[string]os.FileMode{name: os.ModeSetuid | 0o755}
+			}
+			for _, c := range inside.Checks(f.machine(t)) {
+				if c.ID == "inside/root-files" {
+					if f := c.Verify(t.Context()); f.Verdict != check.Fail || strings.Contains(f.Fix, "chown root:root") != chown || strings.Contains(f.Fix, "package anew") == chown {
+						t.Errorf("%+v", f)
+					}
+				}
+			}
+		})
 	}
 	for _, c := range inside.Checks(&inside.Machine{}) {
 		if c.Ring() != "host" || len(c.References().Blueprint) == 0 || !strings.HasSuffix(c.Why, ".") {

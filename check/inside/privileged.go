@@ -1,6 +1,7 @@
 package inside
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ringwall/ringwall/check"
 )
@@ -19,14 +21,17 @@ import (
 const mostEntries = 1_000_000
 
 // elsewhere are folders with the files of other systems, whose root is not this one's.
-var elsewhere = []string{"/proc", "/sys", "/dev", "/run", "/snap", "/var/lib/docker", "/var/lib/containerd", "/var/lib/containers", "/var/lib/lxc", "/var/lib/lxd", "/var/lib/machines", "/var/lib/schroot"}
+var elsewhere = []string{"/proc", "/sys", "/dev", "/run",
+	"/var/lib/docker", "/var/lib/containerd", "/var/lib/containers", "/var/lib/lxc", "/var/lib/lxd", "/var/lib/incus", "/var/lib/machines", "/var/lib/schroot",
+	"/var/lib/rancher", "/var/lib/kubelet", "/var/snap/docker", "/var/snap/lxd", "/var/snap/microk8s", "/var/cache/pbuilder"}
 
-// rootless are the images of containers that a user runs without root.
-var rootless = regexp.MustCompile(`/\.local/share/(docker|containers|containerd)$`)
+// tops are walked in this order: last those that others than root can fill, so that
+// they hide nothing elsewhere.
+var tops = []string{"/usr", "/etc", "/opt", "/root", "/srv", "/", "/var", "/tmp", "/home"}
 
 // anything are programs that run or write whatever they are told: with root's
 // rights they are root, and no package gives them any.
-var anything = regexp.MustCompile(`^([bdz]?a?sh|bash|python[0-9.]*|perl[0-9.]*|ruby[0-9.]*|node(js)?|php[0-9.]*|lua[0-9.]*|tclsh[0-9.]*|gdb|strace|find|env|nice|timeout|xargs|awk|[gm]awk|sed|ed|vi|vim?(\..*)?|nano|less|more|man|cat|tee|dd|cp|mv|install|ln|chmod|chown|tar|zip|rsync|scp|sftp|ssh|curl|wget|nc(\..*)?|socat|busybox|docker|systemctl|systemd-run|setpriv|runuser|unshare|nsenter|chroot|capsh|make|git|openssl)$`)
+var anything = regexp.MustCompile(`^(([bd]?a|rba|z|[a-z]*k|t?c|bsd-c|fi)?sh[0-9.]*(-static)?|ld(64|-.*)?\.so(\..*)?|python[0-9.]*(-.*)?|perl[0-9.]*(-.*)?|ruby[0-9.]*|node(js)?|php[0-9.]*|lua[0-9.]*|tclsh[0-9.]*|gdb|strace|find|env|nice|ionice|taskset|flock|stdbuf|timeout|start-stop-daemon|screen|tmux|xargs|awk|[gm]awk|sed|ed|vi|vim?(\..*)?|nano|less|more|man|cat|base64|tee|dd|cp|mv|install|ln|chmod|chown|tar|zip|rsync|scp|sftp|ssh|curl|wget|nc(\..*)?|socat|busybox|docker|systemctl|systemd-run|setpriv|runuser|unshare|nsenter|chroot|capsh|make|git|openssl)$`)
 
 // privileged finds what an intruder leaves behind to be root again.
 var privileged = Check{
@@ -41,33 +46,29 @@ var privileged = Check{
 		if m.UID != 0 {
 			return check.Unseen("%v", errNotRoot)
 		}
-		found, err := m.raising(ctx)
-		if err != nil {
-			return check.Unseen("%d programs that change who runs them, and then: %v; all of them: find / -xdev -perm -4000", len(found), err)
-		}
-		// What is there is read by every program that starts.
-		preload, err := m.head("/etc/ld.so.preload", 1<<16)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return check.Unseen("%v", err)
-		}
-		loaded := strings.FieldsFunc(string(preload), func(r rune) bool { return strings.ContainsRune(" \t\n:", r) })
-		brought, err := m.brought(ctx, append(slices.Clone(found), loaded...))
-		if err != nil {
-			return check.Unseen("whether packages brought %s: %v", some(append(found, loaded...)), err)
-		}
+		found, rerr := m.raising(ctx)
+		loaded, lerr := m.preloaded()
+		brought, berr := m.brought(ctx, append(slices.Clone(found), loaded...))
 		var strange []string
-		for _, name := range loaded {
-			if !brought[name] {
-				strange = append(strange, name+" (in /etc/ld.so.preload)")
-			}
-		}
 		for _, name := range found {
-			if !brought[name] || anything.MatchString(path.Base(name)) {
+			if berr == nil && !brought[name] || anything.MatchString(path.Base(name)) {
 				strange = append(strange, name)
 			}
 		}
-		if len(strange) > 0 {
+		for _, name := range loaded {
+			if berr == nil && !brought[name] {
+				strange = append(strange, name+" (in /etc/ld.so.preload)")
+			}
+		}
+		switch { // what was found is bad, whatever else could not be seen
+		case len(strange) > 0:
 			return check.Failed(some(strange), "programs of packages, of which none runs whatever it is told", "chmod u-s "+strange[0]+", or setcap -r; and look for who left it")
+		case rerr != nil:
+			return check.Unseen("%d programs that change who runs them, and then: %v; all of them: find / -xdev -perm -4000", len(found), rerr)
+		case lerr != nil:
+			return check.Unseen("%v", lerr)
+		case berr != nil:
+			return check.Unseen("whether packages brought %s: %v", some(append(found, loaded...)), berr)
 		}
 		return check.Passed("%d programs change who runs them, and packages brought each", len(found))
 	},
@@ -80,21 +81,18 @@ func (m *Machine) raising(ctx context.Context) (found []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	root, n := uidOf(top), 0
-	dev := devOf(top)
-	err = filepath.WalkDir(m.path("/"), func(full string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return nil // it went away
-		}
+	if end, ok := ctx.Deadline(); ok { // what was found is to be judged, too
+		var done context.CancelFunc
+		ctx, done = context.WithDeadline(ctx, end.Add(-time.Until(end)/4))
+		defer done()
+	}
+	n, dev, root := 0, devOf(top), m.root()
+	see := func(name, full string, e fs.DirEntry) error {
 		if n++; n > mostEntries {
 			return fmt.Errorf("there are more than %d files", mostEntries)
 		}
 		if n%1000 == 0 && ctx.Err() != nil {
 			return ctx.Err()
-		}
-		name := "/" + strings.TrimPrefix(strings.TrimPrefix(full, m.path("/")), "/")
-		if e.IsDir() && (slices.Contains(elsewhere, name) || rootless.MatchString(name)) {
-			return fs.SkipDir
 		}
 		if !e.IsDir() && !e.Type().IsRegular() {
 			return nil
@@ -111,9 +109,53 @@ func (m *Machine) raising(ctx context.Context) (found []string, err error) {
 			found = append(found, name)
 		}
 		return nil
-	})
+	}
+	for _, first := range tops {
+		err = filepath.WalkDir(m.path(first), func(full string, e fs.DirEntry, err error) error {
+			if err != nil {
+				return nil // it went away
+			}
+			name := "/" + strings.TrimPrefix(strings.TrimPrefix(full, m.path("/")), "/")
+			if e.IsDir() && (slices.Contains(elsewhere, name) || name != first && slices.Contains(tops, name)) {
+				return fs.SkipDir
+			}
+			return see(name, full, e)
+		})
+		if err != nil {
+			break
+		}
+	}
 	m.note(check.Exchange{Sent: "[every file of this system: mode and capabilities]", Received: fmt.Sprintf("[%d files and folders; root's rights give: %s]", n, strings.Join(found, " "))})
 	return found, err
+}
+
+// preloaded are the libraries that every program reads that starts.
+func (m *Machine) preloaded() ([]string, error) {
+	const most = 1 << 16
+	b, err := m.head("/etc/ld.so.preload", most)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case len(b) == most:
+		return nil, errors.New("/etc/ld.so.preload is too long to be read")
+	}
+	// A comment is what glibc takes for one: it looks for each # from the start of
+	// the file again, but only as far as bytes are left, and so reads some of them.
+	for rest := len(b); ; {
+		at := bytes.IndexByte(b[:rest], '#')
+		if at < 0 {
+			break
+		}
+		for rest -= at; ; at++ {
+			b[at] = ' '
+			if rest--; rest == 0 || b[at+1] == '\n' {
+				break
+			}
+		}
+	}
+	return strings.FieldsFunc(string(b), func(r rune) bool { return strings.ContainsRune(" \t\n:", r) }), nil
 }
 
 // brought are the files that the list of a package names. What is in /usr/bin
