@@ -50,7 +50,7 @@ func fail2banConfig(p *policy.Policy, f *Facts) (string, error) {
 	}
 	return fmt.Sprintf(`# Written by ringwall host apply, from the policy: a change here is drift, and reported.
 [DEFAULT]
-ignoreip = %s
+ignoreip = %[1]s
 ignoreself = true
 usedns = no
 banaction = nftables
@@ -58,16 +58,18 @@ banaction_allports = nftables[type=allports]
 
 [sshd]
 enabled = true
+ignoreip = %[1]s
 backend = systemd
-filter = sshd[mode=aggressive, journalmatch="%s"]
+filter = sshd[mode=aggressive, journalmatch="%[2]s"]
 journalmatch =
-port = %s
+port = %[3]s
 maxretry = 5
 findtime = 10m
 bantime = 1h
 
 [recidive]
 enabled = true
+ignoreip = %[1]s
 backend = auto
 logpath = /var/log/fail2ban.log
 maxretry = 3
@@ -176,7 +178,9 @@ func holds(list []netip.Prefix, p netip.Prefix) bool {
 
 // tooMany reports a prefix that is no network of an owner's: shorter than any that
 // is given to one.
-func tooMany(a netip.Prefix) bool { return a.Bits() < 8 || a.Addr().Is6() && a.Bits() < 16 }
+func tooMany(a netip.Prefix) bool {
+	return a.Bits() < 8 && !a.Addr().IsPrivate() || a.Addr().Is6() && a.Bits() < 16 && !a.Addr().IsPrivate() && !a.Addr().IsLinkLocalUnicast()
+}
 
 // named reports an address that may be spared: the machine itself, or the policy's.
 func named(p *policy.Policy, a netip.Prefix) bool {

@@ -11,7 +11,10 @@ import (
 	"github.com/ringwall/ringwall/policy"
 )
 
-const ufwDefaults = "/etc/default/ufw"
+const (
+	ufwDefaults = "/etc/default/ufw"
+	ufwConf     = "/etc/ufw/ufw.conf"
+)
 
 var firewall = Control{
 	Meta: check.Meta{
@@ -26,7 +29,7 @@ var firewall = Control{
 }
 
 // ufwFiles are what ufw keeps its rules and settings in.
-var ufwFiles = []string{"/etc/ufw/user.rules", "/etc/ufw/user6.rules", "/etc/ufw/ufw.conf", ufwDefaults}
+var ufwFiles = []string{"/etc/ufw/user.rules", "/etc/ufw/user6.rules", ufwConf, ufwDefaults}
 
 // openings are the rules that should be, as ufw writes them. SSH is where the
 // policy wants it, which is where it listens once host/ssh is in force, and
@@ -106,21 +109,27 @@ func planFirewall(p *policy.Policy, f *Facts) ([]Change, error) {
 			changes = append(changes, ufw("firewall: close what the policy does not name: "+rule, false, append([]string{"--force", "delete"}, strings.Fields(rule)...)...))
 		}
 	}
-	stays, err := staysOn(f)
+	conf, err := f.File(ufwConf)
 	if err != nil {
 		return nil, err
 	}
-	if !state.Active || !stays {
+	if kept := enabledLine.MatchString(conf.Content); !state.Active || !kept {
 		on := ufw("turn the firewall on", false, "--force", "enable")
-		on.Command.Undo = []string{"ufw", "--force", "disable"}
+		if !state.Active { // one that was on stays on, whatever is undone
+			on.Command.Undo = []string{"ufw", "--force", "disable"}
+		}
 		changes = append(changes, on)
 	} else if len(more) > 0 {
 		changes = append(changes, ufw("firewall: read its settings again", false, "reload"))
 	}
-	if unit, err := f.Unit("ufw.service"); err != nil {
+	switch unit, err := f.Unit("ufw.service"); {
+	case err != nil:
 		return nil, err
-	} else if unit.Enabled == "disabled" { // its package enables it
-		changes = append(changes, Change{Title: "turn the firewall on whenever the machine starts", Unit: &Unit{Name: "ufw.service", Do: Enable}})
+	case unit.Enabled == "masked":
+		return nil, errors.New("ufw.service is masked, so that no firewall comes with the machine's start: systemctl unmask ufw, or waive host/firewall")
+	case unit.Enabled == "disabled": // its package enables it; to stop it again would open all
+		changes = append(changes, Change{Title: "turn the firewall on whenever the machine starts", Command: &Command{
+			Argv: []string{"systemctl", "enable", "ufw.service"}, Undo: []string{"systemctl", "disable", "ufw.service"}}})
 	}
 	return changes, nil
 }
@@ -230,7 +239,7 @@ func staysOn(f *Facts) (bool, error) {
 	if err != nil || !there {
 		return true, err
 	}
-	conf, err := f.File("/etc/ufw/ufw.conf")
+	conf, err := f.File(ufwConf)
 	if err != nil {
 		return false, err
 	}

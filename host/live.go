@@ -50,6 +50,9 @@ func (Live) ReadFile(path string) (FileState, error) {
 	}
 	f := os.NewFile(uintptr(fd), path)
 	defer f.Close()
+	if st, err := f.Stat(); err != nil || !os.SameFile(fi, st) {
+		return FileState{}, fmt.Errorf("%s: it became another while it was read: %v", path, err)
+	}
 	b, err := io.ReadAll(io.LimitReader(f, largest+1))
 	if err == nil && len(b) > largest {
 		err = fmt.Errorf("%s: larger than %d MB", path, largest>>20)

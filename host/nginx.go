@@ -127,6 +127,9 @@ func planNginx(p *policy.Policy, f *Facts) ([]Change, error) {
 	if why != "" {
 		return nil, Hint(why)
 	}
+	if left, _ := f.ask(askPackage, "nginx-common"); strings.HasPrefix(left, "config-files ") {
+		return nil, Hint("nginx was removed, and what it was set up with is still in /etc/nginx: apt-get install nginx, or apt-get purge nginx-common, first")
+	}
 	parts, err := f.nginxParts(there)
 	if err != nil {
 		return nil, err

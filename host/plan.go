@@ -29,7 +29,7 @@ func Plan(p *policy.Policy, f *Facts, now time.Time) (all []Change, hints []stri
 		changes, err := c.Plan(p, f)
 		var hint Hint
 		switch {
-		case errors.As(err, &hint):
+		case errors.As(err, &hint) && !c.Door: // a door that is not as it should be undoes all
 			hints = append(hints, c.ID+": "+string(hint))
 			continue
 		case err != nil:

@@ -55,6 +55,12 @@ $nrconf{restart} = 'a';
 var updateTimers = []string{"apt-daily.timer", "apt-daily-upgrade.timer"}
 
 func planUpdates(p *policy.Policy, f *Facts) ([]Change, error) {
+	// Somebody meant it: it is told before the work, and not undone for him.
+	if wrong, fix, err := keptFromUpdates(f); err != nil {
+		return nil, err
+	} else if wrong != "" {
+		return nil, Hint(wrong + ": " + fix)
+	}
 	changes, err := f.install("unattended-upgrades", "needrestart")
 	if err != nil {
 		return nil, err
@@ -190,7 +196,7 @@ func keptFromUpdates(f *Facts) (wrong, fix string, err error) {
 	}
 	for _, name := range strings.Fields(held) {
 		name, _, _ = strings.Cut(name, ":")
-		if slices.Contains(attacked, name) || strings.HasPrefix(name, "linux-image-") {
+		if slices.Contains(attacked, name) {
 			return name + " is held back, and never updated", "apt-mark unhold " + name, nil
 		}
 	}

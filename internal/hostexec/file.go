@@ -117,6 +117,25 @@ func (a *Apply) back(b fileBefore, wrote string) error {
 	return err
 }
 
+// asideFolder copies a folder that is about to go beside the journal, once.
+func (a *Apply) asideFolder(path string) error {
+	to := filepath.Join(a.dir, "aside_"+strings.ReplaceAll(strings.TrimPrefix(path, "/"), "/", "_"))
+	if _, err := os.Lstat(to); err == nil {
+		return nil
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	half := to + ".half"
+	if err := os.RemoveAll(half); err != nil {
+		return err
+	}
+	if _, err := run("cp", "-a", "--", path, half); err != nil {
+		return fmt.Errorf("keep %s: %w", path, err)
+	}
+	return os.Rename(half, to)
+}
+
 // linkBack makes a link again, unless there is something in its place now.
 func (a *Apply) linkBack(b fileBefore) error {
 	switch _, err := os.Lstat(b.Path); {

@@ -127,7 +127,7 @@ func (a *Apply) undo(s Step) error {
 	}
 	switch c := s.Change; {
 	case c.Package != nil:
-		errs = append(errs, uninstall(s))
+		errs = append(errs, a.uninstall(s))
 	case c.Unit != nil:
 		errs = append(errs, unitBack(c.Unit, s.before))
 	case c.User != nil:
@@ -318,7 +318,7 @@ func install(names []string) error {
 
 // uninstall removes the packages that came with a step, and no others: it fails
 // when something that was installed later needs one of them.
-func uninstall(s Step) error {
+func (a *Apply) uninstall(s Step) error {
 	now, err := installed()
 	if err != nil {
 		return err
@@ -333,6 +333,13 @@ func uninstall(s Step) error {
 	came = slices.DeleteFunc(slices.Clone(came), func(name string) bool { return !slices.Contains(now, name) })
 	if len(came) == 0 {
 		return nil
+	}
+	// nginx' package takes its whole folder away, with sites and keys that somebody
+	// put there since.
+	if slices.Contains(came, "nginx-common") {
+		if err := a.asideFolder("/etc/nginx"); err != nil {
+			return err
+		}
 	}
 	_, err = run(slices.Concat([]string{"dpkg", "--purge"}, came)...)
 	return err
