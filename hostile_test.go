@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -143,20 +144,35 @@ func TestTrapHeadersOfOtherProxies(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer proxy.Close()
-	for _, name := range []string{
-		"Fly-Client-IP", "X-Azure-ClientIP", "X-Envoy-External-Address", "X-Original-Forwarded-For", "X-Appengine-User-Ip", "Incap-Client-IP",
-		"WL-Proxy-Client-IP", "X-ProxyUser-Ip", "X-Originating-IP", "CF-Connecting-IPv6", "X-Vercel-Forwarded-For", "X-Remote-Addr",
-		"X-Auth-Request-User", "X-Auth-Request-Email", "X-Authenticated-User", "X-Remote-User", "X-Remote-Roles", "Remote-Groups", "X-WebAuth-User",
-		"Ssl-Client-Cert", "X-Ssl-Client-Verify", "X-Client-Cert", "X-Amzn-Oidc-Identity", "X-Goog-Authenticated-User-Email", "X-MS-Client-Principal",
-		"X-Host", "X-HTTP-Host-Override", "X-Scheme", "X-Url-Scheme", "Front-End-Https",
-		"X-Tenant", // passes
+	// What a proxy that the policy trusts says of whom it let in is passed on.
+	behind := newSite(t).policy(t, rules)
+	behind.Edge.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")} // as httptest has it
+	front, err := ringwall.New(behind, api, deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := newSite(t).policy(t, rules)
+	whole.Edge.TrustedProxies, whole.Upstream = behind.Edge.TrustedProxies, up.URL
+	through, err := ringwall.New(whole, nil, deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ways := map[string]http.Handler{"the ring": ring.Handler(), "the proxy": proxy, "the ring, from a trusted proxy": front.Handler(), "all, from a trusted proxy": through.Handler()}
+	for name, vouched := range map[string]bool{
+		"Fly-Client-IP": false, "X-Azure-ClientIP": false, "X-Envoy-External-Address": false, "X-Original-Forwarded-For": false, "X-Appengine-User-Ip": false, "Incap-Client-IP": false,
+		"WL-Proxy-Client-IP": false, "X-ProxyUser-Ip": false, "X-Originating-IP": false, "CF-Connecting-IPv6": false, "X-Vercel-Forwarded-For": false, "X-Remote-Addr": false,
+		"X-Auth-Request-User": true, "X-Auth-Request-Email": true, "X-Authenticated-User": true, "X-Remote-User": false, "X-Remote-Roles": true, "Remote-Groups": true, "X-WebAuth-User": true,
+		"Ssl-Client-Cert": true, "X-Ssl-Client-Verify": true, "X-Client-Cert": true, "X-Amzn-Oidc-Identity": true, "X-Goog-Authenticated-User-Email": true, "X-MS-Client-Principal": true,
+		"X-Host": false, "X-HTTP-Host-Override": false, "X-Scheme": false, "X-Url-Scheme": false, "Front-End-Https": false,
+		"X-Tenant": false, // passes
 	} {
-		for way, h := range map[string]http.Handler{"the ring": ring.Handler(), "the proxy": proxy} {
+		for way, h := range ways {
 			r := httptest.NewRequest("GET", "https://localhost/public/x", nil)
 			r.Header.Set(name, "forged")
 			seen = nil
 			h.ServeHTTP(httptest.NewRecorder(), r)
-			if got := seen.Get(name) != ""; seen == nil || got != (name == "X-Tenant") {
+			want := name == "X-Tenant" || vouched && strings.Contains(way, "trusted")
+			if got := seen.Get(name) != ""; seen == nil || got != want {
 				t.Errorf("%s through %s: the API saw %v", name, way, seen)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -328,7 +329,7 @@ func (s *Server) newProxy(p *policy.Policy) (*edge.Proxy, error) {
 	if len(p.Behind()) == 0 {
 		return nil, p.Errorf("upstream", "name where the API listens, such as http://127.0.0.1:8000", "there is no upstream and no handler")
 	}
-	deps := edge.Deps{Log: s.deps.Log, Audit: s.deps.Audit, Origin: origin, Failed: failed}
+	deps := edge.Deps{Log: s.deps.Log, Audit: s.deps.Audit, Origin: origin(p.Edge.TrustedProxies), Failed: failed}
 	if s.deps.Identity != nil {
 		deps.Assert = s.assert
 	}
@@ -340,13 +341,15 @@ func (s *Server) newProxy(p *policy.Policy) (*edge.Proxy, error) {
 }
 
 // origin is what the upstream is told of a request.
-func origin(r *http.Request) edge.Origin {
-	x := app.FromContext(r.Context())
-	o := edge.Origin{Client: x.Client, Secure: x.Secure, RequestID: x.ID}
-	if x.Caller != nil {
-		o.User, o.Roles, o.Session = x.Caller.Subject, x.Caller.Roles, x.Caller.Session
+func origin(trusted []netip.Prefix) func(r *http.Request) edge.Origin {
+	return func(r *http.Request) edge.Origin {
+		x := app.FromContext(r.Context())
+		o := edge.Origin{Client: x.Client, Secure: x.Secure, Proxied: app.FromProxy(r, trusted), RequestID: x.ID}
+		if x.Caller != nil {
+			o.User, o.Roles, o.Session = x.Caller.Subject, x.Caller.Roles, x.Caller.Session
+		}
+		return o
 	}
-	return o
 }
 
 // assert signs who calls, for the upstream. One that it is not signed for still
@@ -369,6 +372,8 @@ func failed(_ http.ResponseWriter, r *http.Request, f edge.Failure) {
 		}
 	case http.StatusBadRequest:
 		d.Kind = audit.ProtocolRefused
+	case http.StatusRequestHeaderFieldsTooLarge:
+		d.Kind = audit.InputRefused
 	case edge.StatusClientGone: // nobody's fault, and nobody is there to be told
 	default:
 		d.Kind = audit.UpstreamFailed

@@ -101,6 +101,16 @@ func ClientAddress(r *http.Request, trusted []netip.Prefix) (client netip.Addr, 
 	return firstUntrusted(r.Header["X-Forwarded-For"], client, trusted), secure
 }
 
+// FromProxy reports whether a request came over one of the proxies that are
+// trusted, and not from a client itself.
+func FromProxy(r *http.Request, trusted []netip.Prefix) bool {
+	if len(trusted) == 0 {
+		return false
+	}
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && inPrefixes(peer.Addr().Unmap().WithZone(""), trusted)
+}
+
 // firstUntrusted walks the lines of X-Forwarded-For from the right, starting
 // beside hop, which is trusted.
 func firstUntrusted(lines []string, hop netip.Addr, trusted []netip.Prefix) netip.Addr {

@@ -43,10 +43,11 @@ var headerNames = Control{
 		Why:    "An upstream that folds names takes a forged X_Ringwall_User for the real one, and the client for an admin.",
 		Ref:    "RFC 9110, 5.1, 5.3 and 7.6.1; RFC 3875, 4.1.18; ASVS 5.0 V4.1.3; OWASP API2 2023; blueprint E4, T8, checklist 3",
 	},
-	Wrap: func(*policy.Policy, Deps) (Middleware, error) {
+	Wrap: func(p *policy.Policy, _ Deps) (Middleware, error) {
+		trusted := slices.Clone(p.Edge.TrustedProxies)
 		return func(next Handler) Handler {
 			return func(x *Exchange) {
-				forged, doubled, lines := cleanHeaders(x.R.Header, x.ID != "")
+				forged, doubled, lines := cleanHeaders(x.R.Header, x.ID != "", FromProxy(x.R, trusted))
 				if x.R.Trailer != nil {
 					for name := range x.R.Trailer {
 						if rule, _ := judgeHeader(name); rule != headerFree {
@@ -73,7 +74,7 @@ var headerNames = Control{
 		}, nil
 	},
 	Value: func(*policy.Policy, *Route) string {
-		return "X-Ringwall-*, X-Forwarded-*, X-Real-IP and their aliases are dropped"
+		return "X-Ringwall-*, X-Forwarded-*, X-Real-IP and their aliases are dropped; so are X-Auth-Request-*, X-SSL-* and others that say who was let in, but those of edge.trusted_proxies"
 	},
 	Verify: verifyHeaderNames,
 }
@@ -83,8 +84,9 @@ const maxHeaderLines = 100
 
 // cleanHeaders drops what a client may not write, in one pass. It returns the
 // name of one that was forged and of one that stands twice, "" for none, and how
-// many lines came. hasID says that X-Request-Id is already ours.
-func cleanHeaders(h http.Header, hasID bool) (forged, doubled string, lines int) {
+// many lines came. hasID says that X-Request-Id is already ours, proxied that a
+// trusted proxy sent them.
+func cleanHeaders(h http.Header, hasID, proxied bool) (forged, doubled string, lines int) {
 	for name, values := range h {
 		lines += len(values)
 		switch name {
@@ -119,7 +121,8 @@ func cleanHeaders(h http.Header, hasID bool) (forged, doubled string, lines int)
 		}
 		switch rule, usual := judgeHeader(name); {
 		case rule == headerFree, rule == headerJudged && usual:
-		case rule == headerForwarded && usual:
+		case rule == headerVouched && usual && proxied:
+		case (rule == headerForwarded || rule == headerVouched) && usual:
 			delete(h, name)
 		default:
 			delete(h, name)
@@ -180,12 +183,13 @@ const (
 	headerFree      headerRule = iota // anyone
 	headerJudged                      // a client, in its one spelling
 	headerForwarded                   // the rings; proxies on the client's side write it in good faith
+	headerVouched                     // a trusted proxy, of whom it let in
 	headerOwned                       // the rings or nobody
 )
 
 // foldedHeaders are the rules by name, in lower case and without anything but
 // letters and digits. What starts with xringwall is owned too, and what starts
-// with one of forwardedPrefixes is forwarded.
+// with one of forwardedPrefixes or vouchedPrefixes is forwarded or vouched.
 var foldedHeaders = map[string]headerRule{
 	"forwarded": headerForwarded, "xrealip": headerForwarded, "xrequestid": headerForwarded,
 	"xclientip": headerForwarded, "clientip": headerForwarded, "trueclientip": headerForwarded,
@@ -194,9 +198,9 @@ var foldedHeaders = map[string]headerRule{
 	"xazuresocketip": headerForwarded, "xoriginalforwardedfor": headerForwarded, "xoriginatingip": headerForwarded, "xproxyuserip": headerForwarded,
 	"wlproxyclientip": headerForwarded, "proxyclientip": headerForwarded, "xvercelforwardedfor": headerForwarded, "xnfclientconnectionip": headerForwarded,
 	"xhost": headerForwarded, "xhttphostoverride": headerForwarded, "xscheme": headerForwarded, "xurlscheme": headerForwarded,
-	"frontendhttps": headerForwarded, "xauthenticateduser": headerForwarded, "xwebauthuser": headerForwarded, "xclientcert": headerForwarded,
-	"xremoteroles": headerForwarded, "xremotegroup": headerForwarded, "xremotegroups": headerForwarded,
-	"remotegroups": headerForwarded, "remoteemail": headerForwarded, "remotename": headerForwarded,
+	"frontendhttps": headerForwarded, "xauthenticateduser": headerVouched, "xwebauthuser": headerVouched, "xclientcert": headerVouched,
+	"xremoteroles": headerVouched, "xremotegroup": headerVouched, "xremotegroups": headerVouched,
+	"remotegroups": headerVouched, "remoteemail": headerVouched, "remotename": headerVouched,
 
 	"remoteuser": headerOwned, "xremoteuser": headerOwned, "xauthuser": headerOwned,
 	"remoteaddr": headerOwned, "xremoteaddr": headerOwned, "xremoteip": headerOwned,
@@ -206,8 +210,12 @@ var foldedHeaders = map[string]headerRule{
 }
 
 // forwardedPrefixes begin names that a family of proxies writes: where a request
-// comes from, and whom oauth2-proxy, a cloud's front or TLS knows its sender for.
-var forwardedPrefixes = [...]string{"xforwarded", "xenvoy", "xappengine", "xauthrequest", "xssl", "sslclient", "xamznoidc", "xamznmtls", "xgoogauthenticated", "xmsclientprincipal"}
+// comes from.
+var forwardedPrefixes = [...]string{"xforwarded", "xenvoy", "xappengine"}
+
+// vouchedPrefixes begin names in which oauth2-proxy, a cloud's front or TLS tells
+// whom it knows the sender for.
+var vouchedPrefixes = [...]string{"xauthrequest", "xssl", "sslclient", "xamznoidc", "xamznmtls", "xgoogauthenticated", "xmsclientprincipal"}
 
 // judgedHeaders are the headers that controls read, by the same folded name,
 // with their one spelling.
@@ -252,6 +260,11 @@ func judgeHeader(name string) (rule headerRule, usual bool) {
 		for _, prefix := range &forwardedPrefixes {
 			if strings.HasPrefix(folded, prefix) {
 				return headerForwarded, usual
+			}
+		}
+		for _, prefix := range &vouchedPrefixes {
+			if strings.HasPrefix(folded, prefix) {
+				return headerVouched, usual
 			}
 		}
 	}

@@ -301,7 +301,7 @@ X-Api-Version: 2`, "\n") {
 
 func TestHeaderNamesAllocates(t *testing.T) {
 	browser := headerNamesBrowser()
-	if n := testing.AllocsPerRun(100, func() { app.CleanHeaders(browser, true) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { app.CleanHeaders(browser, true, false) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -310,6 +310,6 @@ func BenchmarkHeaderNames(b *testing.B) {
 	browser := headerNamesBrowser()
 	b.ReportAllocs()
 	for b.Loop() {
-		app.CleanHeaders(browser, true)
+		app.CleanHeaders(browser, true, false)
 	}
 }

@@ -110,7 +110,8 @@ var shows = map[string][]string{
 // Seen reports whether the whole of a section was looked at.
 func (s Section) Seen() bool {
 	need := shows[s.ID]
-	return len(s.Results) > 0 && (need == nil || slices.ContainsFunc(s.Results, func(r Result) bool { return slices.Contains(need, r.ID) }))
+	return len(s.Results) > 0 && (need == nil || slices.ContainsFunc(s.Results, func(r Result) bool { return slices.Contains(need, r.ID) }) ||
+		slices.ContainsFunc(s.Inside, func(in Inside) bool { return slices.Contains(need, in.ID) })) // looked at, and there is none
 }
 
 // Word is what is said of a section: its verdict; unseen, when nothing was looked

@@ -116,7 +116,9 @@ func runOne(ctx context.Context, c Check, limit time.Duration) Finding {
 	}
 	switch err := ctx.Err(); {
 	case errors.Is(err, context.DeadlineExceeded):
-		return Unseen("not made: the time for all checks (--timeout) was over before it")
+		f := Unseen("not made: the time for all checks (--timeout) was over before it")
+		f.Unmade = true
+		return f
 	case err != nil:
 		return Unseen("not made: the run was ended before it (%v)", err)
 	}

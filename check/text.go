@@ -33,7 +33,7 @@ func (r Report) WriteText(w io.Writer, how Text) error {
 		fmt.Fprintf(t, "%s%s\n\n", clean(r.Target), where)
 	}
 	// Of a target that is down each check says the same: why it matters waits.
-	t.silent = !slices.ContainsFunc(r.Results, func(res Result) bool { return res.Verdict != Unknown })
+	t.silent = len(r.Results) > 1 && !slices.ContainsFunc(r.Results, func(res Result) bool { return res.Verdict != Unknown })
 	if how.By != "" {
 		t.sections(r.Sections(how.By))
 	} else {

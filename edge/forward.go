@@ -11,6 +11,7 @@ import (
 type Origin struct {
 	Client    netip.Addr // the client's address
 	Secure    bool       // the client speaks HTTPS
+	Proxied   bool       // a trusted proxy sent the request: what it says of whom it let in is passed on
 	RequestID string
 	User      string   // the caller's id; "": nobody is signed in
 	Roles     []string // the caller's roles
@@ -32,6 +33,7 @@ const (
 	nameKept    nameKind = iota
 	nameDropped          // it never reaches the upstream
 	nameUnusual          // it asks something of the connection
+	nameVouched          // it says whom a proxy in front let in: dropped but from a trusted one
 )
 
 // fates are those that are not kept, folded: only the edge writes them, or they
@@ -44,9 +46,9 @@ var fates = map[string]nameKind{
 	"xoriginalforwardedfor": nameDropped, "xoriginatingip": nameDropped, "xproxyuserip": nameDropped, "wlproxyclientip": nameDropped, "proxyclientip": nameDropped,
 	"xvercelforwardedfor": nameDropped, "xnfclientconnectionip": nameDropped, "remoteaddr": nameDropped, "xremoteaddr": nameDropped, "xremoteip": nameDropped,
 	"xhost": nameDropped, "xhttphostoverride": nameDropped, "xscheme": nameDropped, "xurlscheme": nameDropped, "frontendhttps": nameDropped,
-	"remoteuser": nameDropped, "xremoteuser": nameDropped, "xauthuser": nameDropped, "xauthenticateduser": nameDropped, "xwebauthuser": nameDropped,
-	"xclientcert": nameDropped, "xremoteroles": nameDropped, "xremotegroup": nameDropped, "xremotegroups": nameDropped, "remotegroups": nameDropped,
-	"remoteemail": nameDropped, "remotename": nameDropped,
+	"remoteuser": nameVouched, "xremoteuser": nameVouched, "xauthuser": nameVouched, "xauthenticateduser": nameVouched, "xwebauthuser": nameVouched,
+	"xclientcert": nameVouched, "xremoteroles": nameVouched, "xremotegroup": nameVouched, "xremotegroups": nameVouched, "remotegroups": nameVouched,
+	"remoteemail": nameVouched, "remotename": nameVouched,
 	"xoriginalurl": nameDropped, "xoriginaluri": nameDropped, "xoriginalhost": nameDropped, "xoriginalmethod": nameDropped,
 	"xrewriteurl": nameDropped, "xhttpmethod": nameDropped, "xhttpmethodoverride": nameDropped, "xmethodoverride": nameDropped,
 	"proxy": nameDropped, // read as HTTP_PROXY by CGI programs (httpoxy, CVE-2016-5385)
@@ -58,9 +60,16 @@ var fates = map[string]nameKind{
 	"connection": nameUnusual, "upgrade": nameUnusual, "te": nameUnusual, "expect": nameUnusual,
 }
 
-// droppedPrefixes begin names of families that the edge, or another proxy in its
-// place, writes.
-var droppedPrefixes = [...]string{"xringwall", "xforwarded", "xenvoy", "xappengine", "xauthrequest", "xssl", "sslclient", "xamznoidc", "xamznmtls", "xgoogauthenticated", "xmsclientprincipal"}
+// prefixes begin names of families that the edge, or another proxy in its place,
+// writes.
+var prefixes = [...]struct {
+	begin string
+	kind  nameKind
+}{
+	{"xringwall", nameDropped}, {"xforwarded", nameDropped}, {"xenvoy", nameDropped}, {"xappengine", nameDropped},
+	{"xauthrequest", nameVouched}, {"xssl", nameVouched}, {"sslclient", nameVouched}, {"xamznoidc", nameVouched}, {"xamznmtls", nameVouched},
+	{"xgoogauthenticated", nameVouched}, {"xmsclientprincipal", nameVouched},
+}
 
 // judgeName says what becomes of a request header of this name, whatever stands
 // between its letters. Names with another character than letters, digits and
@@ -91,9 +100,11 @@ func judgeName(name string) nameKind {
 	if len(folded) == 0 {
 		return nameDropped
 	}
-	for _, prefix := range &droppedPrefixes {
-		if strings.HasPrefix(string(folded), prefix) {
-			return nameDropped
+	if folded[0] == 'x' || folded[0] == 's' { // as all prefixes
+		for i := range prefixes {
+			if p := prefixes[i].begin; len(folded) >= len(p) && string(folded[:len(p)]) == p {
+				return prefixes[i].kind
+			}
 		}
 	}
 	return fates[string(folded)]
@@ -137,7 +148,7 @@ func (x *Proxy) told(o Origin, asked string, to []field) []field {
 // can name ours there (RFC 9110, 7.6.1).
 func (x *Proxy) setTold(h http.Header, o Origin, asked string) {
 	for name := range h {
-		if judgeName(name) == nameDropped {
+		if kind := judgeName(name); kind == nameDropped || kind == nameVouched && !o.Proxied {
 			delete(h, name)
 		}
 	}

@@ -238,7 +238,7 @@ func nominated(h http.Header) string {
 			case "authorization", "cookie", "host", "origin", "content-length", "content-type", "content-encoding":
 				return option
 			}
-			if h[http.CanonicalHeaderKey(option)] != nil {
+			if name := http.CanonicalHeaderKey(option); h[name] != nil && judgeName(name) == nameKept {
 				return option
 			}
 		}

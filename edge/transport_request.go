@@ -39,10 +39,10 @@ func (e *exchange) compose(r *http.Request, o Origin) bool {
 		b = append(append(b, f.value...), "\r\n"...)
 	}
 	for name, values := range r.Header {
-		switch judgeName(name) {
-		case nameDropped:
+		switch kind := judgeName(name); {
+		case kind == nameDropped, kind == nameVouched && !o.Proxied:
 			continue
-		case nameUnusual:
+		case kind == nameUnusual:
 			if !harmless(name, values) {
 				return false
 			}

@@ -84,6 +84,7 @@ type way struct {
 	mu     sync.Mutex
 	digest digest
 	flying int // events of the message that is being sent
+	gone   int // events given up since the start; under mu
 }
 
 // final is an error that trying again does not mend.
@@ -157,13 +158,17 @@ func (n *Notifier) add(s *settings, e audit.Event, but int) {
 	}
 }
 
-// Untold counts what waits to be told, by all ways together, and what was given up
-// and has not been told of yet. An event that is told by two ways counts as two.
+// Untold counts what waits to be told, by all ways together, where an event that is
+// told by two counts as two; and how many events have been given up since the start
+// by that way which gave up the fewest. While it does not grow, somebody was told.
 func (n *Notifier) Untold() (waiting, lost int) {
+	s, first := n.settings.Load(), true
 	for _, w := range n.ways {
 		w.mu.Lock()
 		waiting += w.digest.waiting() + w.flying
-		lost += w.digest.lost
+		if s.ways[w.index] != nil && (first || w.gone < lost) {
+			first, lost = false, w.gone
+		}
 		w.mu.Unlock()
 	}
 	return waiting, lost
@@ -224,11 +229,14 @@ func (w *way) take(all bool) *message {
 }
 
 // landed says that a message was told, or that its events are lost.
-func (w *way) landed(lost int) {
+func (w *way) landed(m *message, told bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.digest.lost += lost
 	w.flying = 0
+	if !told {
+		w.digest.lost += m.events() + m.lost
+		w.gone += m.events()
+	}
 }
 
 // attempt sends a message as the policy in force says.
@@ -255,7 +263,7 @@ func (n *Notifier) deliver(ctx, late context.Context, w *way, m *message) {
 		stopping := ctx.Err() != nil
 		err := n.attempt(late, w, m)
 		if err == nil {
-			w.landed(0)
+			w.landed(m, true)
 			w.failing = false
 			return
 		}
@@ -278,7 +286,7 @@ func (n *Notifier) deliver(ctx, late context.Context, w *way, m *message) {
 
 // giveUp counts what is lost, for the next message.
 func (n *Notifier) giveUp(w *way, m *message, err error) {
-	w.landed(m.events() + m.lost)
+	w.landed(m, false)
 	n.deps.Log.Error("events could not be told", "way", wayNames[w.index], "events", m.events(), "error", err)
 	n.trouble(w, err)
 }

@@ -56,6 +56,12 @@ func (o *outbox) way(*policy.Policy) (watch.SendMail, error) {
 	}, nil
 }
 
+func (o *outbox) fails(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.fail = err
+}
+
 func (o *outbox) take() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -515,8 +521,8 @@ func TestKindsAreKnown(t *testing.T) {
 	}
 }
 
-// TestUntold: what waits, what is on its way and what was given up is counted until
-// it has been told.
+// TestUntold: what waits and what is on its way is counted until it has been told or
+// given up; and what was given up, when nobody was told.
 func TestUntold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, h, o, _, stop := started(t)
@@ -537,11 +543,16 @@ func TestUntold(t *testing.T) {
 		pass(20 * time.Second)
 		want("held back, and on its way", 2+1, 0) // the trouble is to be told by mail
 		pass(time.Hour)
-		want("given up", 0, 1)
-		h.fails(nil)
+		want("given up by one, and told by the other", 0, 0)
+		o.fails(errors.New("no route"))
 		n.Record(stolen("u3"))
+		pass(2 * time.Hour)
+		want("given up by both", 0, 1)
+		h.fails(nil)
+		o.fails(nil)
+		n.Record(stolen("u4"))
 		pass(time.Hour)
-		want("told of", 0, 0)
+		want("told again, which does not bring it back", 0, 1)
 		o.take()
 	})
 }

@@ -50,7 +50,7 @@ func mostEarned(req probe.Request, res *probe.Response) int {
 		session = session || strings.EqualFold(h[0], "cookie")
 	}
 	switch {
-	case res == nil: // scanner.refused
+	case res == nil, res.Status >= 500: // scanner.refused, of which a front tells as it likes
 		points += 20
 	case res.Status < 400:
 	case res.Status == http.StatusUnauthorized && session: // token.reused

@@ -267,7 +267,12 @@ func (r *lookingRun) ready(m check.Meta) func(context.Context) error {
 		if err := r.afford(ctx, m.ID, m.Points); err != nil {
 			return err
 		}
-		return r.reserve(ctx, m)
+		took := time.Now()
+		if err := r.reserve(ctx, m); err != nil {
+			r.points.giveBack(m.Points, took, time.Now()) // nothing of it is sent
+			return err
+		}
+		return nil
 	}
 }
 

@@ -46,6 +46,10 @@ func watchChecks(ctx context.Context, w io.Writer, f checkFlags, t *target) erro
 			}
 			return f.outcome(report)
 		}
+		// What became of the last round's news while this one was made.
+		if err := b.settle(teller); err != nil {
+			return err
+		}
 		next := check.Carry(b.last, report)
 		if b.last != nil && len(f.only) > 0 {
 			next.Results = append(next.Results, others(b.last.Results, f.only)...)
@@ -125,13 +129,8 @@ func (b *baseline) rest(ctx context.Context, d time.Duration, teller *driftTelle
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	for {
-		switch done, lost := teller.told(); {
-		case lost:
-			b.last = b.told
-		case done:
-			if err := b.keep(); err != nil {
-				return err
-			}
+		if err := b.settle(teller); err != nil {
+			return err
 		}
 		if probe.Pause(ctx, min(time.Second, d)) != nil {
 			return nil
@@ -145,6 +144,18 @@ func others(last []check.Result, only []string) []check.Result {
 	return slices.DeleteFunc(slices.Clone(last), func(r check.Result) bool {
 		return slices.ContainsFunc(only, func(s string) bool { return names(s, r.ID) })
 	})
+}
+
+// settle keeps the last report when it has been told, and forgets it when nobody
+// could be told.
+func (b *baseline) settle(teller *driftTeller) error {
+	switch done, lost := teller.told(); {
+	case lost:
+		b.last = b.told
+	case done:
+		return b.keep()
+	}
+	return nil
 }
 
 // missed says in how many runs up to the last one a check was not made.

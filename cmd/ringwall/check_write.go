@@ -92,15 +92,19 @@ func (f *checkFlags) writable() error {
 		if _, err := f.formOf(name); err != nil {
 			return err
 		}
+		if stream(name) {
+			continue
+		}
 		if fi, err := os.Stat(name); err == nil && !fi.Mode().IsRegular() {
 			if fi.IsDir() {
 				return fmt.Errorf("--out %s: it is a folder", name)
 			}
 			continue // a device, which is written as it is
 		}
-		tmp, err := os.CreateTemp(filepath.Dir(name), ".ringwall-")
+		dir := filepath.Dir(leadsTo(name))
+		tmp, err := os.CreateTemp(dir, ".ringwall-")
 		if err != nil {
-			return fmt.Errorf("--out %s: nothing can be written in %s: %w", name, filepath.Dir(name), unwrapped(err))
+			return fmt.Errorf("--out %s: nothing can be written in %s: %w", name, dir, unwrapped(err))
 		}
 		tmp.Close()
 		_ = os.Remove(tmp.Name())
@@ -116,9 +120,23 @@ func unwrapped(err error) error {
 	return err
 }
 
+// stream reports a name that is written to and never replaced, whatever it leads to:
+// /dev/stdout may be a file.
+func stream(name string) bool {
+	return strings.HasPrefix(name, "/dev/") || strings.HasPrefix(name, "/proc/")
+}
+
+// leadsTo is where a link leads, so that the link stays.
+func leadsTo(name string) string {
+	if to, err := filepath.EvalSymlinks(name); err == nil {
+		return to
+	}
+	return name
+}
+
 // replaceFile writes a whole file, or a device that cannot be replaced.
 func replaceFile(name string, b []byte) error {
-	if fi, err := os.Stat(name); err == nil && !fi.Mode().IsRegular() {
+	if fi, err := os.Stat(name); err == nil && (stream(name) || !fi.Mode().IsRegular()) {
 		file, err := os.OpenFile(name, os.O_WRONLY, 0)
 		if err != nil {
 			return err
@@ -127,5 +145,5 @@ func replaceFile(name string, b []byte) error {
 		_, err = file.Write(b)
 		return err
 	}
-	return renameio.WriteFile(name, b, 0o644)
+	return renameio.WriteFile(leadsTo(name), b, 0o644)
 }
