@@ -46,7 +46,7 @@ func (nobody) Verify(context.Context, string) (*Caller, error) {
 var authentication = Control{
 	Meta: check.Meta{
 		ID:     "app/authentication",
-		Most:   5,
+		Most:   8,
 		Points: 31,
 		Title:  "Only a verified token makes a caller",
 		Why:    "A forged, altered or foreign token would otherwise be anybody's account.",
@@ -227,6 +227,11 @@ func verifyAuthentication(ctx context.Context, p *policy.Policy, c *probe.Client
 			other = "B"
 		}
 		forged = append(forged, [2]string{"an altered token", good[:i] + other + good[i+1:]})
+	}
+	if !t.route.Public { // where an expired one would be nobody's
+		for i, token := range c.Refused() {
+			forged = append(forged, [2]string{fmt.Sprintf("token %d of --refused-token", i+1), token})
+		}
 	}
 	for _, f := range forged {
 		res, err := c.Do(ctx, probe.Request{Target: t.path, Token: f[1]})

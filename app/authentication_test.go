@@ -8,12 +8,15 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ringwall/ringwall/app"
 	"github.com/ringwall/ringwall/audit"
 	"github.com/ringwall/ringwall/bearer"
+	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/check/probe"
 	"github.com/ringwall/ringwall/policy"
 )
 
@@ -295,4 +298,26 @@ func FuzzAuthorization(f *testing.F) {
 			t.Fatalf("%q: got %d, the verifier was shown %q", value, rec.Code, seen)
 		}
 	})
+}
+
+// TestATokenThatMustBeRefusedIsTried: one that has expired, or is another
+// audience's, only its owner can make, and gives to the check.
+func TestATokenThatMustBeRefusedIsTried(t *testing.T) {
+	i := slices.IndexFunc(app.Controls(), func(c app.Control) bool { return c.ID == "app/authentication" })
+	p := policy.Default()
+	ring, err := app.New(p, http.HandlerFunc(authWho), app.Deps{Verifier: authTokens{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(ring)
+	defer s.Close()
+	for token, want := range map[string]check.Verdict{"old": check.Pass, "root": check.Fail} {
+		c, err := probe.New(s.URL, probe.Options{Tokens: map[string]string{"": "alice"}, Refused: []string{token}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f := app.Controls()[i].Verify(t.Context(), p, c); f.Verdict != want {
+			t.Errorf("with %s: %v, %s", token, f.Verdict, f.Got)
+		}
+	}
 }

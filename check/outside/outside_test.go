@@ -60,7 +60,7 @@ var faults = map[string][]string{
 	"outside/framing":            {"lenient framing"},
 	"outside/forwarded":          {"forwarded host", "original url"},
 	"outside/identity-headers":   {"x-user", "x_user", "inside address"},
-	"outside/tokens":             {"alg none", "weak secret", "any token", "500 on tokens"},
+	"outside/tokens":             {"alg none", "weak secret", "any token", "expired token", "500 on tokens"},
 	"outside/cross-site":         {"csrf"},
 	"outside/paths":              {"traversal", "dot segments", "case"},
 	"outside/secret-files":       {"env file", "git folder"},
@@ -248,6 +248,9 @@ func (g *good) route(w http.ResponseWriter, r *http.Request, path string) {
 	}
 }
 
+// expired stands for a token that only the target's own key makes.
+const expired = "signed-and-expired"
+
 func (g *good) believes(r *http.Request) bool {
 	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	switch {
@@ -256,6 +259,8 @@ func (g *good) believes(r *http.Request) bool {
 		return true
 	case g.is("alg none"):
 		return strings.HasSuffix(token, ".") && strings.Count(token, ".") == 2
+	case g.is("expired token"):
+		return token == expired
 	case g.is("weak secret"):
 		return token == outside.SignedWith("secret", token)
 	}
@@ -372,7 +377,7 @@ func server(t *testing.T, fault string) (*outside.Target, func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := probe.New("https://localhost:"+port, probe.Options{TLS: &tls.Config{RootCAs: roots}, Timeout: 5 * time.Second, MaxRequests: 1000})
+	c, err := probe.New("https://localhost:"+port, probe.Options{TLS: &tls.Config{RootCAs: roots}, Refused: []string{expired}, Timeout: 5 * time.Second, MaxRequests: 1000})
 	if err != nil {
 		t.Fatal(err)
 	}

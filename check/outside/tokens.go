@@ -19,13 +19,13 @@ import (
 
 // tokens sends tokens that must not be believed: unsigned, signed with words that
 // many APIs have for a secret, with the public key as the secret, and, when a good
-// one was given, that one with another signature and with none. Whether one that has
-// expired, or was meant for another audience, is refused cannot be seen from here: it
-// takes the key to make one.
+// one was given, that one with another signature and with none. One that
+// has expired, or was meant for another audience, takes the key to make: it is sent
+// when it was given.
 var tokens = Check{
 	Meta: check.Meta{
 		ID:     "outside/tokens",
-		Most:   32,
+		Most:   35,
 		Points: 210,
 		Title:  "Forged, unsigned and altered tokens are refused",
 		Why:    "Who can make a token, or change one, is whoever they like.",
@@ -63,6 +63,9 @@ var tokens = Check{
 				struct{ what, token string }{"the given token without a signature", parts[0] + "." + parts[1] + "."},
 				struct{ what, token string }{"the given token's claims, unsigned (alg none)", base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + parts[1] + "."})
 		}
+		for i, token := range t.Client.Refused() {
+			tries = append(tries, struct{ what, token string }{fmt.Sprintf("token %d of --refused-token", i+1), token})
+		}
 		for _, try := range tries {
 			res, err := t.Client.Do(ctx, probe.Request{Target: g.path, Token: try.token})
 			switch {
@@ -78,10 +81,14 @@ var tokens = Check{
 				return check.Failed("GET "+g.path+" with "+try.what+" is answered "+res.Line(), "401", fix)
 			}
 		}
+		more := ""
 		if good == "" {
-			return check.Passed("%d forged tokens were refused by GET %s; with --token one that is good is altered, too", len(tries), g.path)
+			more += "; with --token one that is good is altered, too"
 		}
-		return check.Passed("%d forged tokens were refused by GET %s", len(tries), g.path)
+		if len(t.Client.Refused()) == 0 {
+			more += "; one that has expired, or is for another audience, only with --refused-token"
+		}
+		return check.Passed("%d forged tokens were refused by GET %s%s", len(tries), g.path, more)
 	},
 }
 

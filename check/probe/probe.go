@@ -26,6 +26,7 @@ import (
 type Options struct {
 	TLS         *tls.Config       // nil: the system's roots
 	Tokens      map[string]string // access tokens by role; "" is one of an ordinary caller
+	Refused     []string          // tokens that must be refused, such as one that has expired
 	Account     Account           // to sign in with; the zero value: none was given
 	Timeout     time.Duration     // of one connection, 0: 10 s
 	MaxRequests int               // connections in all, 0: 400
@@ -99,6 +100,10 @@ func (c *Client) Base() *url.URL { return c.base }
 
 // Token returns an access token for the role, or "" when none was given.
 func (c *Client) Token(role string) string { return c.opts.Tokens[role] }
+
+// Refused are tokens that only the target's own key makes, and that it must refuse
+// all the same: expired, of another audience, withdrawn.
+func (c *Client) Refused() []string { return c.opts.Refused }
 
 // Account is what to sign in with; ok is false when none was given.
 func (c *Client) Account() (a Account, ok bool) {

@@ -73,7 +73,7 @@ func lookFromBoth(ctx context.Context, f checkFlags, t *target) (check.Report, e
 
 // lookFromOutside makes the checks that the flags and the target allow.
 func lookFromOutside(ctx context.Context, f checkFlags, t *target) (check.Report, error) {
-	client, err := probe.New(t.url, probe.Options{TLS: t.tls, Tokens: t.tokens, Account: t.account, Pace: pace(t.policy), MaxRequests: f.maxRequests, Intrusive: f.intrusive})
+	client, err := probe.New(t.url, probe.Options{TLS: t.tls, Tokens: t.tokens, Refused: t.refused, Account: t.account, Pace: pace(t.policy), MaxRequests: f.maxRequests, Intrusive: f.intrusive})
 	if err != nil {
 		return check.Report{}, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -17,10 +18,11 @@ import (
 
 // A target is what is checked, against what, and how it is reached.
 type target struct {
-	url    string
-	policy *policy.Policy
-	tls    *tls.Config
-	tokens map[string]string
+	url     string
+	policy  *policy.Policy
+	tls     *tls.Config
+	tokens  map[string]string
+	refused []string // tokens
 
 	account probe.Account
 
@@ -54,14 +56,18 @@ func findTarget(f checkFlags, args []string) (*target, error) {
 	}
 	for _, s := range f.tokens {
 		role, token := splitToken(s)
-		if file, ok := strings.CutPrefix(token, "@"); ok {
-			b, err := os.ReadFile(file)
-			if err != nil {
-				return nil, fmt.Errorf("--token: %w", err)
-			}
-			token = strings.TrimSpace(string(b))
+		token, err := tokenOf(token)
+		if err != nil {
+			return nil, fmt.Errorf("--token: %w", err)
 		}
 		t.tokens[role] = token
+	}
+	for _, s := range f.refused {
+		token, err := tokenOf(s)
+		if err != nil {
+			return nil, fmt.Errorf("--refused-token: %w", err)
+		}
+		t.refused = append(t.refused, token)
 	}
 	if f.account != "" {
 		email, file, ok := strings.Cut(f.account, "=@")
@@ -75,6 +81,19 @@ func findTarget(f checkFlags, args []string) (*target, error) {
 		t.account = probe.Account{Email: email, Password: strings.TrimRight(string(b), "\r\n")}
 	}
 	return t, nil
+}
+
+// tokenOf is a token as it was typed, or the one in the file that @ names.
+func tokenOf(s string) (string, error) {
+	file, ok := strings.CutPrefix(s, "@")
+	if !ok {
+		return s, nil
+	}
+	b, err := os.ReadFile(file)
+	if err == nil && len(bytes.TrimSpace(b)) == 0 {
+		err = fmt.Errorf("%s is empty", file)
+	}
+	return string(bytes.TrimSpace(b)), err
 }
 
 // findPolicy takes the policy of the flag, else that of a serve --dev at the
