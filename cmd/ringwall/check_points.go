@@ -117,7 +117,7 @@ func (b *pointsBudget) take(points, others int, now time.Time) (wait time.Durati
 	}
 	left := b.left(now)
 	if want := float64(points + others); want > most {
-		return time.Hour, false // as long as the others have not been made
+		return untilOthers, false
 	} else if left+want > most {
 		over := left / max(most-want, 1e-3)
 		return time.Duration(float64(edge.PointsHalf)*math.Log2(over)).Truncate(time.Second) + time.Second, false
@@ -126,6 +126,10 @@ func (b *pointsBudget) take(points, others int, now time.Time) (wait time.Durati
 	_ = b.keep(now) // that it cannot be kept was said at the begin
 	return 0, false
 }
+
+// untilOthers is longer than anybody waits: what is held for other checks is free once
+// these have been made, and in one lane they come after.
+const untilOthers = time.Duration(math.MaxInt64)
 
 // giveBack takes points back that were taken at a time and not earned.
 func (b *pointsBudget) giveBack(points int, then, now time.Time) {
@@ -271,7 +275,7 @@ func (r *lookingRun) afford(ctx context.Context, id string, points int) error {
 			return spent("it can earn this address %d points, and the site's edge bans it at %d: %s", points, r.points.threshold, spareFirst)
 		case wait > r.patience()-r.waited:
 			return spent("it can earn this address %d points, which with those of other checks is too near to the %d at which the site's edge bans: give it more time, as with --timeout 1h; or in %[4]d minutes make it alone, with --only %[5]s; or %[3]s",
-				points, r.points.threshold, spareFirst, int(math.Ceil(wait.Minutes())), id)
+				points, r.points.threshold, spareFirst, int(math.Ceil(min(wait, time.Hour).Minutes())), id)
 		case wait == 0:
 			return nil
 		}

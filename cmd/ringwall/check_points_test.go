@@ -276,3 +276,14 @@ func TestEachHasItsTurn(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatIsHeldForOthersIsNotWaitedFor: they come after it, in the same lane.
+func TestWhatIsHeldForOthersIsNotWaitedFor(t *testing.T) {
+	b := &pointsBudget{threshold: 100}
+	if wait, never := b.take(10, 90, time.Now()); never || wait < 24*time.Hour {
+		t.Errorf("it waits %v, never is %v", wait, never)
+	}
+	if wait, never := b.take(10, 10, time.Now()); never || wait != 0 {
+		t.Errorf("with room for both it waits %v, never is %v", wait, never)
+	}
+}
