@@ -46,7 +46,7 @@ func (nobody) Verify(context.Context, string) (*Caller, error) {
 var authentication = Control{
 	Meta: check.Meta{
 		ID:     "app/authentication",
-		Most:   8,
+		Most:   7,
 		Points: 31,
 		Title:  "Only a verified token makes a caller",
 		Why:    "A forged, altered or foreign token would otherwise be anybody's account.",

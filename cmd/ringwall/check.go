@@ -76,7 +76,7 @@ seen, or the check could not be run.`,
 	fs.StringVar(&f.policy, "policy", "", "policy that the target must enforce (default $RINGWALL_POLICY, then "+policyFile+" if it is there)")
 	fs.StringVar(&f.ca, "cacert", "", "PEM file of an authority to trust besides the system's")
 	fs.StringArrayVar(&f.tokens, "token", nil, "access token of a caller without any role, or ROLE=TOKEN for one with it; @FILE reads it from a file")
-	fs.StringArrayVar(&f.refused, "refused-token", nil, "token that must be refused though its signature is right: one that has expired, or is for another audience; @FILE reads it from a file; up to 3")
+	fs.StringArrayVar(&f.refused, "refused-token", nil, "token that must be refused though its signature is right: one that has expired, or is for another audience; @FILE reads it from a file; up to 2")
 	fs.StringVar(&f.account, "account", "", "account without any role that is there for checks: EMAIL=@FILE, with its password in FILE")
 
 	fs.StringVar(&f.format, "format", "", "of the report: "+strings.Join(formatNames(), ", ")+" (default text, or as the name of --out ends)")
@@ -149,8 +149,8 @@ func (f *checkFlags) valid() error {
 	default:
 		return fmt.Errorf("--fail-on %q is none of waived, unknown, fail, never", f.failOn)
 	}
-	if len(f.refused) > 3 {
-		return fmt.Errorf("--refused-token: %d are too many; give up to 3", len(f.refused))
+	if len(f.refused) > 2 {
+		return fmt.Errorf("--refused-token: %d are too many; give up to 2", len(f.refused))
 	}
 	if f.maxRequests < 1 {
 		return fmt.Errorf("--max-requests %d: at least one request must be sent", f.maxRequests)
