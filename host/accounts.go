@@ -79,7 +79,8 @@ func strangeAccounts(f *Facts) (wrong, fix string, err error) {
 }
 
 // WaysIn lists by what somebody comes in, or becomes root, on this server as it is:
-// a line each, in order, without what anybody may write into it.
+// a line each, in order. What an account itself writes, the options of its keys, is
+// quoted and cut.
 func WaysIn(f *Facts) ([]string, error) {
 	all, err := f.Accounts()
 	if err != nil {

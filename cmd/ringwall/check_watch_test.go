@@ -121,6 +121,20 @@ watch: {mail: [ops@example.com], events: [check.drifted]}
 	}
 }
 
+// baselineOf writes a report as --baseline has it.
+func baselineOf(t *testing.T, r check.Report) (file string, text []byte) {
+	t.Helper()
+	var b bytes.Buffer
+	if err := r.WriteJSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	file = filepath.Join(t.TempDir(), "baseline.json")
+	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file, b.Bytes()
+}
+
 // TestEndedCheckMovesNoBaseline: what a check could not see when it was ended is no
 // drift, and what it saw is told by the next one.
 func TestEndedCheckMovesNoBaseline(t *testing.T) {
@@ -128,19 +142,12 @@ func TestEndedCheckMovesNoBaseline(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { cancel() }))
 	defer s.Close()
 	was := check.Report{Target: s.URL, Results: []check.Result{{Meta: check.Meta{ID: "outside/nosniff", Title: "x"}, Finding: check.Passed("there")}}}
-	var b bytes.Buffer
-	if err := was.WriteJSON(&b); err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "baseline.json")
-	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file, before := baselineOf(t, was)
 	f := checkFlags{format: "text", failOn: "fail", only: []string{"outside/nosniff"}, maxRequests: 400, timeout: time.Minute, baseline: file}
 	if err := watchChecks(ctx, io.Discard, f, &target{url: s.URL, policy: policy.Default()}); err != nil {
 		t.Error(err)
 	}
-	if now, rerr := os.ReadFile(file); rerr != nil || !bytes.Equal(now, b.Bytes()) {
+	if now, rerr := os.ReadFile(file); rerr != nil || !bytes.Equal(now, before) {
 		t.Errorf("the baseline is another: %v\n%s", rerr, now)
 	}
 }
@@ -157,14 +164,7 @@ func TestOnlyMovesItsOwnPartOfTheBaseline(t *testing.T) {
 		{Meta: check.Meta{ID: "outside/nosniff", Title: "x"}, Finding: check.Passed("there")},
 		{Meta: check.Meta{ID: "outside/frames", Title: "y"}, Finding: check.Passed("there, too")},
 	}}
-	var b bytes.Buffer
-	if err := was.WriteJSON(&b); err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "baseline.json")
-	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file, _ := baselineOf(t, was)
 	f := checkFlags{format: "text", failOn: "fail", only: []string{"outside/nosniff"}, maxRequests: 400, timeout: time.Minute, baseline: file}
 	if err := watchChecks(t.Context(), io.Discard, f, &target{url: s.URL, policy: policy.Default()}); err != nil {
 		t.Error(err)

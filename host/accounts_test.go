@@ -1,0 +1,75 @@
+package host_test
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/host"
+	"github.com/ringwall/ringwall/policy"
+)
+
+// TestWaysIn has an account of every kind, and looks at each way by which it comes in
+// or becomes root. What was confirmed passes, and each that is new fails.
+func TestWaysIn(t *testing.T) {
+	const (
+		key  = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJbJUkZvDrMpxUFYiTpgZ7GeEoQJdTnUo4XAVOYDtYgH"
+		sshd = "sshd -T -C user="
+		at   = ",host=192.0.2.1,addr=192.0.2.1,laddr=127.0.0.1,lport=22"
+		conf = "port 22\nauthorizedkeysfile .ssh/authorized_keys\ntrustedusercakeys none\n"
+	)
+	right := texts{
+		files: map[string]host.FileState{
+			"/etc/os-release": debian, "/run/sshd": {Exists: true, Mode: 0o755},
+			"/home/a/.ssh/authorized_keys": file("# mine\ncommand=\"rrsync\",restrict " + key + " backup\n"),
+		},
+		said: map[string]string{
+			"getent passwd":     "root:x:0:0::/root:/bin/bash\nwww:x:33:33::/:/usr/sbin/nologin\na:x:1000:1000::/home/a:/bin/bash\n",
+			"passwd -S -a":      "root L\nwww L\na L\n",
+			"passwd -S -- root": "root L\n", "passwd -S -- a": "a L\n",
+			"dpkg-query -W -f ${db:Status-Status} ${Version}\n -- sudo": "installed 1.9\n",
+			"sudo -n -l -U www": "User www is not allowed to run sudo on s.\n",
+			"sudo -n -l -U a":   "User a may run the following commands on s:\n    (ALL : ALL) ALL\n",
+			sshd + "root" + at:  conf, sshd + "a" + at: conf,
+			"getent group -- docker": "no", "getent group -- lxd": "no", "getent group -- incus-admin": "no",
+			"getent group -- disk": "disk:x:6:\n", "getent group -- shadow": "shadow:x:42:\n",
+		},
+	}
+	ways, err := host.WaysIn(host.NewFacts(right))
+	if err != nil || len(ways) != 3 || !strings.HasPrefix(ways[0], "key: a SHA256:") || !strings.Contains(ways[0], `with "command=\"rrsync\",restrict"`) || ways[1] != "root: root" || ways[2] != "sudo: a (ALL : ALL) ALL" {
+		t.Fatalf("%v: %q", err, ways)
+	}
+	right.files[host.WaysInFile] = file(strings.Join(ways, "\n") + "\n")
+	i := slices.IndexFunc(host.Controls(), func(c host.Control) bool { return c.ID == "host/accounts" })
+	for _, tt := range []struct {
+		name  string
+		said  map[string]string
+		files map[string]host.FileState
+		want  check.Verdict
+		got   string
+	}{
+		{"confirmed", nil, nil, check.Pass, "each was confirmed"},
+		{"the options of a key are gone", nil, map[string]host.FileState{"/home/a/.ssh/authorized_keys": file(key + " backup\n")}, check.Fail, "key: a SHA256:"},
+		{"keys behind a link", nil, map[string]host.FileState{"/root/.ssh/authorized_keys": {Exists: true, Mode: 0o777 | 1<<27}}, check.Fail, "key: root, behind the link"},
+		{"another source of keys", map[string]string{sshd + "a" + at: conf + "authorizedkeyscommand /bin/echo\n"}, nil, check.Fail, "authorizedkeyscommand /bin/echo"},
+		{"one command as root", map[string]string{"sudo -n -l -U www": "    (root) NOPASSWD: /bin/bash\n"}, nil, check.Fail, "sudo: www (root) NOPASSWD: /bin/bash"},
+		{"a service that is root", map[string]string{"sudo -n -l -U www": "    (ALL) NOPASSWD: ALL\n"}, nil, check.Fail, "www is the account of a service"},
+		{"a group that is root", map[string]string{"getent group -- docker": "docker:x:99:a\n"}, nil, check.Fail, "group docker: a"},
+		{"a password", map[string]string{"passwd -S -- a": "a P\n"}, nil, check.Fail, "password: a"},
+		{"no password is asked for", map[string]string{"passwd -S -a": "a NP\n"}, nil, check.Fail, "a: no password is asked for"},
+		{"root by another name", map[string]string{"getent passwd": "root:x:0:0::/root:/bin/bash\ntoor:x:0:0::/:/bin/sh\n"}, nil, check.Fail, "toor has the uid 0"},
+		{"nothing was confirmed", nil, map[string]host.FileState{host.WaysInFile: {}}, check.Unknown, "nobody has confirmed"},
+		{"no accounts", map[string]string{"getent passwd": "no"}, nil, check.Unknown, "getent passwd"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := texts{files: maps.Clone(right.files), said: maps.Clone(right.said)}
+			maps.Copy(m.said, tt.said)
+			maps.Copy(m.files, tt.files)
+			if f := host.Controls()[i].Verify(policy.Default(), host.NewFacts(m)); f.Verdict != tt.want || !strings.Contains(f.Got, tt.got) {
+				t.Errorf("%v: %s", f.Verdict, f.Got)
+			}
+		})
+	}
+}
