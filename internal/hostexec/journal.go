@@ -35,6 +35,7 @@ type Apply struct {
 	Steps  []Step
 
 	dir string
+	end int64 // of the last whole line of the journal
 }
 
 // A Step is a change that was begun.
@@ -73,24 +74,31 @@ type record struct {
 
 func (a *Apply) journal() string { return filepath.Join(a.dir, "journal") }
 
-// write adds a record, on the disk when it returns.
+// write adds a record, on the disk when it returns. What follows the last whole
+// line goes first: the rest of a record that a full disk or the end of the
+// machine cut off, to which the next one must not be joined.
 func (a *Apply) write(r record) error {
 	r.At = time.Now().UTC()
 	b, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(a.journal(), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	b = append(b, '\n')
+	f, err := os.OpenFile(a.journal(), os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	defer f.Close()
-	if _, err := f.Write(append(b, '\n')); err != nil {
+	if err := f.Truncate(a.end); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	if _, err := f.WriteAt(b, a.end); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
+	a.end += int64(len(b))
 	a.take(r)
 	return nil
 }
@@ -144,13 +152,14 @@ func readApply(dir string, number int) (*Apply, error) {
 			continue
 		}
 		var r record
-		if err := json.Unmarshal(line, &r); err != nil || r.broken() {
+		if err := json.Unmarshal(line, &r); err != nil || r.broken() || !bytes.HasSuffix(line, []byte("\n")) {
 			if i >= len(lines)-2 {
 				break
 			}
 			return nil, fmt.Errorf("%s, line %d: %w", a.journal(), i+1, errors.Join(err, errors.New("the journal is damaged")))
 		}
 		a.take(r)
+		a.end += int64(len(line))
 	}
 	if len(a.Steps) == 0 && a.Phase == Applying && a.Began.IsZero() {
 		a.Phase = Undone

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -57,6 +58,18 @@ func TestJournalCutOff(t *testing.T) {
 		}
 		last = len(got.Steps)
 		phases[got.Phase] = true
+
+		// What is written after the cut is read again, whole.
+		if err := got.write(record{Event: undone, Why: "cut"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := got.write(record{Event: undone, Why: "twice"}); err != nil {
+			t.Fatal(err)
+		}
+		again, err := readApply(dir, 1)
+		if err != nil || again.Phase != Undone || again.Why != "twice" || len(again.Steps) != len(got.Steps) {
+			t.Fatalf("cut at %d, and gone on with: %v, %+v", n, err, again)
+		}
 	}
 	for _, p := range []Phase{Undone, Applying, Applied, Confirmed} {
 		if !phases[p] {
@@ -69,6 +82,43 @@ func TestJournalCutOff(t *testing.T) {
 	}
 	if _, err := readApply(a.dir, 1); err == nil {
 		t.Error("a damaged journal is read")
+	}
+}
+
+// TestJournalDiskFull: of a record that the disk had no room for, a part may be
+// in the journal; the process that wrote it goes on all the same.
+func TestJournalDiskFull(t *testing.T) {
+	m := &Machine{dir: t.TempDir(), tell: func(string) {}}
+	a, err := m.newApply()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
+		t.Fatal(err)
+	}
+	full := old
+	full.Cur = uint64(a.end) + 20
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &full); err != nil {
+		t.Fatal(err)
+	}
+	err = a.write(record{Event: undone, Why: "there is no room for all of this"})
+	if e := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old); e != nil {
+		t.Fatal(e)
+	}
+	if !errors.Is(err, syscall.EFBIG) || a.Phase != Applying {
+		t.Fatalf("%v, %s", err, a.Phase)
+	}
+	if fi, err := os.Stat(a.journal()); err != nil || fi.Size() != a.end+20 {
+		t.Fatalf("no part of it was written: %v", err)
+	}
+	for range 2 {
+		if err := a.write(record{Event: undone}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := readApply(a.dir, 1); err != nil || got.Phase != Undone {
+		t.Errorf("%v, %+v", err, got)
 	}
 }
 
