@@ -10,8 +10,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/google/renameio/v2"
-
 	"github.com/ringwall/ringwall/internal/state"
 )
 
@@ -107,30 +105,15 @@ func writeRing(file string, text []byte) error {
 	if err := removeLeftOvers(dir, base); err != nil {
 		return wrap(err)
 	}
-	f, err := renameio.NewPendingFile(file, renameio.WithTempDir(dir), renameio.WithStaticPermissions(0o600))
-	if err != nil {
-		return wrap(err)
-	}
-	defer func() { _ = f.Cleanup() }()
-	if _, err := f.Write(text); err != nil {
-		return wrap(err)
-	}
-	owner := file
+	as := file
 	if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) {
-		owner = dir
+		as = dir
 	}
-	if err := handOver(f.Name(), owner); err != nil {
-		return err
-	}
-	if err := f.CloseAtomicallyReplace(); err != nil { // syncs the file
-		return wrap(err)
-	}
-	d, err := os.Open(dir)
+	owner, err := ownerFor(as)
 	if err != nil {
 		return wrap(err)
 	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
+	if err := state.Replace(file, text, 0o600, owner); err != nil {
 		return wrap(err)
 	}
 	return nil
@@ -156,18 +139,28 @@ func removeLeftOvers(dir, base string) error {
 // handOver gives a file that root made to the owner of another, so that a
 // command that root types does not lock the server's user out.
 func handOver(file, as string) error {
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	info, err := os.Lstat(as)
-	if err == nil {
-		uid, gid := ownerOf(info)
-		err = os.Lchown(file, uid, gid)
+	owner, err := ownerFor(as)
+	if err == nil && owner != nil {
+		err = os.Lchown(file, owner.UID, owner.GID)
 	}
 	if err != nil {
 		return fmt.Errorf("signing keys: %w", err)
 	}
 	return nil
+}
+
+// ownerFor is who a file that root makes is given to: the owner of another. nil:
+// this is not root.
+func ownerFor(as string) (*state.Owner, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
+	info, err := os.Lstat(as)
+	if err != nil {
+		return nil, err
+	}
+	uid, gid := ownerOf(info)
+	return &state.Owner{UID: uid, GID: gid}, nil
 }
 
 func ownerOf(info fs.FileInfo) (uid, gid int) {

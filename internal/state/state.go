@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-
-	"github.com/google/renameio/v2"
 )
 
 // A Dir is a state directory that exists, with mode 0700.
@@ -56,8 +54,12 @@ func under(base string, elem ...string) string {
 }
 
 // Open makes the state directory when it is missing and takes all access to it
-// from others. It is an error when it belongs to another user.
+// from others. It is an error when it, or a link that leads to it, belongs to
+// another user.
 func Open(path string) (Dir, error) {
+	if _, err := Follow(path); err != nil {
+		return "", fmt.Errorf("state directory: %w", err)
+	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return "", fmt.Errorf("state directory: %w", err)
 	}
@@ -79,19 +81,9 @@ func Open(path string) (Dir, error) {
 // Path of a file in the directory.
 func (d Dir) Path(name string) string { return filepath.Join(string(d), name) }
 
-// Write replaces a file as a whole, with exactly these permissions: whoever
-// reads it sees the old content or the new, also after a crash.
+// Write is Replace of a file in the directory.
 func (d Dir) Write(name string, data []byte, perm os.FileMode) error {
-	f, err := renameio.NewPendingFile(d.Path(name),
-		renameio.WithTempDir(string(d)), renameio.WithStaticPermissions(perm))
-	if err != nil {
-		return fmt.Errorf("write state: %w", err)
-	}
-	defer f.Cleanup()
-	if _, err := f.Write(data); err != nil {
-		return fmt.Errorf("write state: %w", err)
-	}
-	if err := f.CloseAtomicallyReplace(); err != nil {
+	if err := Replace(d.Path(name), data, perm, nil); err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}
 	return nil
@@ -138,7 +130,9 @@ func release(f *os.File, err error) (unlock func(), _ error) {
 }
 
 func (d Dir) lock(name string, how int) (*os.File, error) {
-	f, err := os.OpenFile(d.Path(name), os.O_RDWR|os.O_CREATE, 0o600)
+	// A folder may be of a user that a program of root's serves: no link of his is
+	// followed.
+	f, err := os.OpenFile(d.Path(name), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock state: %w", err)
 	}
