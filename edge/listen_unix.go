@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/ringwall/ringwall/internal/state"
 )
 
 // listenUnix opens a unix socket that every user of the machine may connect to:
@@ -31,7 +33,7 @@ func listenUnix(ctx context.Context, path string) (*net.UnixListener, error) {
 	}
 	u := l.(*net.UnixListener)
 	u.SetUnlinkOnClose(false)
-	if err := os.Chmod(path, 0o666); err != nil {
+	if err := state.ChmodSocket(path, 0o666); err != nil {
 		u.Close()
 		return nil, fmt.Errorf("listen: %w", err)
 	}

@@ -13,10 +13,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/renameio/v2"
-
 	"github.com/ringwall/ringwall/audit"
 	"github.com/ringwall/ringwall/edge"
+	"github.com/ringwall/ringwall/internal/state"
 	"github.com/ringwall/ringwall/policy"
 )
 
@@ -120,6 +119,7 @@ func (b *Banner) Run(ctx context.Context, every time.Duration) {
 	if old, err := os.ReadFile(b.file); err == nil && len(old) > 0 {
 		b.setTold(string(old))
 	}
+	unsure := b.reload != nil // whether an earlier process, which may have been killed, told nginx what it wrote
 	said := ""
 	for {
 		select {
@@ -127,11 +127,11 @@ func (b *Banner) Run(ctx context.Context, every time.Duration) {
 			return
 		case <-b.change:
 		}
-		if text, told := b.text(); text != told && (text != noBans || told != "") {
+		if text, told := b.text(); (text != told || unsure) && (text != noBans || told != "") {
 			switch err := b.tell(text); {
 			case err == nil:
 				b.setTold(text)
-				said = ""
+				unsure, said = false, ""
 			case err.Error() != said:
 				said = err.Error()
 				b.sink.Record(audit.Event{Time: time.Now(), Kind: audit.BanFailed, Outcome: audit.Failure, Control: "edge/bans",
@@ -150,7 +150,7 @@ func (b *Banner) Run(ctx context.Context, every time.Duration) {
 }
 
 func (b *Banner) tell(text string) error {
-	if err := renameio.WriteFile(b.file, []byte(text), 0o600, renameio.WithStaticPermissions(0o600)); err != nil {
+	if err := state.Replace(b.file, []byte(text), 0o600, nil); err != nil {
 		return err
 	}
 	if b.reload == nil {

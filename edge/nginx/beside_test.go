@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/ringwall/ringwall/audit"
+	"github.com/ringwall/ringwall/edge"
 	"github.com/ringwall/ringwall/edge/nginx"
 )
 
@@ -75,6 +78,25 @@ func TestEventsAreNginxsAlone(t *testing.T) {
 	}
 }
 
+// Nothing is removed for the socket that is no socket, such as a log of the same name.
+func TestEventsRemoveSocketsOnly(t *testing.T) {
+	s := newSite(t, "")
+	s.policy.Edge.Nginx.Listen = "unix:" + s.dir + "/n.sock"
+	log := s.dir + "/n.sock.log"
+	if err := os.WriteFile(log, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := nginx.ListenEvents(s.policy, nil, s, nil); err == nil || !strings.Contains(err.Error(), "n.sock.log is a file that is no socket") {
+		if e != nil {
+			e.Close()
+		}
+		t.Errorf("%v", err)
+	}
+	if b, err := os.ReadFile(log); err != nil || string(b) != "precious" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
 // A new certificate is written and told once; what goes wrong is an event.
 func TestKeepCertificate(t *testing.T) {
 	s := newSite(t, "")
@@ -119,5 +141,41 @@ func TestKeepCertificate(t *testing.T) {
 	}
 	if reloads != 1 || s.count(func(e audit.Event) bool { return e.Kind == audit.CertificateFailed }) != 1 {
 		t.Errorf("%d reloads, %+v", reloads, s.events)
+	}
+}
+
+// What a process wrote that was killed before nginx was told of it, nginx is told of
+// by the next one: a certificate, and bans.
+func TestKilledBeforeNginxWasTold(t *testing.T) {
+	s := newSite(t, "")
+	s.policy.Edge.TLS.Cert, s.policy.Edge.TLS.Key = "", ""
+	s.policy.Edge.TLS.ACME.Email = "ops@example.com"
+	pair, _ := nginx.Certificate(s.policy)
+	if err := os.MkdirAll(s.policy.Edge.Nginx.State, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for file, text := range map[string]string{pair: "cert\nkey", filepath.Join(s.policy.Edge.Nginx.State, "bans.conf"): "# Who is banned. Written by ringwall serve; ringwall ban list shows more.\n192.0.2.1/32 1;\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	source := func(context.Context) ([]byte, []byte, error) { return []byte("cert"), []byte("key"), nil }
+	for name, run := range map[string]func(context.Context, func() error){
+		"certificate": func(ctx context.Context, reload func() error) {
+			nginx.KeepCertificate(ctx, s.policy, source, reload, s)
+		},
+		"bans": func(ctx context.Context, reload func() error) {
+			b := nginx.NewBanner(s.policy, reload, s)
+			b.Ban(edge.Ban{Prefix: netip.MustParsePrefix("192.0.2.1/32")})
+			b.Run(ctx, time.Millisecond)
+		},
+	} {
+		ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+		reloads := 0
+		run(ctx, func() error { reloads++; stop(); return nil })
+		if reloads != 1 {
+			t.Errorf("%s: nginx was told %d times", name, reloads)
+		}
+		stop()
 	}
 }

@@ -8,9 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2"
-
 	"github.com/ringwall/ringwall/audit"
+	"github.com/ringwall/ringwall/internal/state"
 	"github.com/ringwall/ringwall/policy"
 )
 
@@ -22,7 +21,7 @@ func KeepCertificate(ctx context.Context, p *policy.Policy, source func(context.
 	file, _ := Certificate(p)
 	again := time.NewTicker(3 * time.Second)
 	defer again.Stop()
-	said, due := "", false
+	said, due := "", true // an earlier process may have been killed before it told nginx
 	for {
 		if c, k, err := source(ctx); err == nil {
 			wrote, err := putPair(file, c, k)
@@ -55,7 +54,7 @@ func putPair(file string, cert, key []byte) (wrote bool, err error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return false, err
 	}
-	return true, renameio.WriteFile(file, []byte(text), 0o600, renameio.WithStaticPermissions(0o600))
+	return true, state.Replace(file, []byte(text), 0o600, nil)
 }
 
 // pair is a file that nginx takes the certificate with its chain from, and the

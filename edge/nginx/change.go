@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/renameio/v2"
+
+	"github.com/ringwall/ringwall/internal/state"
 )
 
 // A Change is one file as it is to be.
@@ -56,10 +58,21 @@ const (
 )
 
 // beginChanges copies what the changes would touch into a new folder in root.
-func beginChanges(root string, changes []Change, now time.Time) (*changeSet, error) {
-	s := &changeSet{folder: filepath.Join(root, now.UTC().Format("20060102T150405.000Z"))}
+func beginChanges(root string, changes []Change, now time.Time) (s *changeSet, err error) {
+	defer func() {
+		if err != nil && s != nil { // there is nothing to be put back
+			_ = os.RemoveAll(s.folder)
+			s = nil
+		}
+	}()
+	s = &changeSet{folder: filepath.Join(root, now.UTC().Format("20060102T150405.000Z"))}
 	if err := os.MkdirAll(s.folder, 0o700); err != nil {
-		return nil, fmt.Errorf("backup: %w", err)
+		return s, fmt.Errorf("backup: %w", err)
+	}
+	for _, dir := range []string{root, s.folder} {
+		if err := state.SyncFolder(dir); err != nil {
+			return s, fmt.Errorf("backup: %w", err)
+		}
 	}
 	for i, c := range changes {
 		if c.stays() { // its owner may write it before all is put back
@@ -67,16 +80,16 @@ func beginChanges(root string, changes []Change, now time.Time) (*changeSet, err
 		}
 		was, err := s.remember(c.Path, fmt.Sprintf("%02d", i))
 		if err != nil {
-			return nil, fmt.Errorf("backup of %s: %w", c.Path, err)
+			return s, fmt.Errorf("backup of %s: %w", c.Path, err)
 		}
 		s.was = append(s.was, was)
 	}
 	b, err := json.MarshalIndent(s.was, "", "  ")
 	if err == nil {
-		err = renameio.WriteFile(filepath.Join(s.folder, manifestName), b, 0o600)
+		err = state.Replace(filepath.Join(s.folder, manifestName), b, 0o600, nil)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("backup: %w", err)
+		return s, fmt.Errorf("backup: %w", err)
 	}
 	return s, nil
 }
@@ -105,7 +118,7 @@ func (s *changeSet) remember(path, copied string) (wasThere, error) {
 	}
 	was.Kind, was.Mode, was.Copy = "file", fi.Mode().Perm(), copied
 	was.UID, was.GID = ownerOf(fi)
-	return was, renameio.WriteFile(filepath.Join(s.folder, copied), b, 0o600, renameio.WithStaticPermissions(0o600))
+	return was, state.Replace(filepath.Join(s.folder, copied), b, 0o600, nil)
 }
 
 // write carries the changes out, in their order.
@@ -135,23 +148,24 @@ func (c Change) write() error {
 	if c.stays() {
 		return nil
 	}
-	if c.Folder {
-		if err := os.MkdirAll(c.Path, c.Mode); err != nil {
-			return err
-		}
-		if err := os.Chmod(c.Path, c.Mode); err != nil { // whatever the umask
-			return err
-		}
-	} else {
+	owner := c.Owner
+	if os.Geteuid() != 0 {
+		owner = nil
+	}
+	if !c.Folder {
 		if err := os.MkdirAll(filepath.Dir(c.Path), 0o755); err != nil {
 			return err
 		}
-		if err := renameio.WriteFile(c.Path, []byte(c.Text), c.Mode, renameio.WithStaticPermissions(c.Mode)); err != nil {
-			return err
-		}
+		return state.Replace(c.Path, []byte(c.Text), c.Mode, (*state.Owner)(owner))
 	}
-	if c.Owner != nil && os.Geteuid() == 0 {
-		return os.Chown(c.Path, c.Owner.UID, c.Owner.GID)
+	if err := os.MkdirAll(c.Path, c.Mode); err != nil {
+		return err
+	}
+	if err := os.Chmod(c.Path, c.Mode); err != nil { // whatever the umask
+		return err
+	}
+	if owner != nil {
+		return os.Lchown(c.Path, owner.UID, owner.GID)
 	}
 	return nil
 }
@@ -191,18 +205,53 @@ func (s *changeSet) restore(was wasThere) error {
 	if err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(was.Path, b, was.Mode, renameio.WithStaticPermissions(was.Mode)); err != nil {
+	var owner *state.Owner
+	if os.Geteuid() == 0 {
+		owner = &state.Owner{UID: was.UID, GID: was.GID}
+	}
+	err = state.Replace(was.Path, b, was.Mode, owner)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		err = overwrite(was.Path, b, was.Mode, owner)
+	}
+	return err
+}
+
+// overwrite is for a full disk, where there is no room for a second file. When it is
+// cut off, the next install does it again.
+func overwrite(path string, content []byte, mode fs.FileMode, owner *state.Owner) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
 		return err
 	}
-	if os.Geteuid() == 0 {
-		return os.Chown(was.Path, was.UID, was.GID)
+	defer f.Close()
+	if _, err := f.Write(content); err != nil {
+		return err
 	}
-	return nil
+	if err := f.Truncate(int64(len(content))); err != nil {
+		return err
+	}
+	if owner != nil {
+		if err := f.Chown(owner.UID, owner.GID); err != nil {
+			return err
+		}
+	}
+	return errors.Join(f.Chmod(mode), f.Sync())
 }
 
 // finish says that nothing is to be put back any more.
 func (s *changeSet) finish() error {
-	return renameio.WriteFile(filepath.Join(s.folder, finishedName), nil, 0o600)
+	return state.Replace(filepath.Join(s.folder, finishedName), nil, 0o600, nil)
+}
+
+// kept is how many backups stay, besides the first: that of an nginx without Ringwall.
+const kept = 20
+
+// forget removes the backups that are not kept. Nothing depends on it.
+func forget(root string) {
+	done, err := filepath.Glob(filepath.Join(root, "*", finishedName))
+	for i := 1; err == nil && i < len(done)-kept; i++ {
+		_ = os.RemoveAll(filepath.Dir(done[i]))
+	}
 }
 
 func ownerOf(fi fs.FileInfo) (uid, gid int) {

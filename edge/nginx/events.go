@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ringwall/ringwall/audit"
+	"github.com/ringwall/ringwall/internal/state"
 	"github.com/ringwall/ringwall/limit"
 	"github.com/ringwall/ringwall/policy"
 )
@@ -98,13 +99,7 @@ func ListenEvents(p *policy.Policy, given *os.File, sink audit.Sink, now func() 
 	if given != nil {
 		e.conn, err = takeEvents(given, at)
 	} else if path, ok := strings.CutPrefix(at, "unix:"); ok {
-		if err = os.MkdirAll(filepath.Dir(path), 0o755); err == nil {
-			if err = os.Remove(path); errors.Is(err, os.ErrNotExist) || err == nil { // one server has the state directory, and hands its socket on
-				if e.conn, err = net.ListenPacket("unixgram", path); err == nil {
-					err = os.Chmod(path, 0o666)
-				}
-			}
-		}
+		e.conn, err = openEvents(path)
 	} else {
 		e.conn, err = net.ListenPacket("udp", at)
 	}
@@ -115,6 +110,30 @@ func ListenEvents(p *policy.Policy, given *os.File, sink audit.Sink, now func() 
 		return nil, p.Errorf("edge.nginx.listen", "", "nginx's events: %w", err)
 	}
 	return e, nil
+}
+
+// openEvents opens a socket. One that is there is of a server that is gone: one that
+// runs has the state directory, and hands its socket on.
+func openEvents(path string) (net.PacketConn, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	switch fi, err := os.Lstat(path); {
+	case errors.Is(err, os.ErrNotExist):
+	case err != nil:
+		return nil, err
+	case fi.Mode()&os.ModeSocket == 0:
+		return nil, fmt.Errorf("%s is a file that is no socket", path)
+	default:
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	conn, err := net.ListenPacket("unixgram", path)
+	if err != nil {
+		return nil, err
+	}
+	return conn, state.ChmodSocket(path, 0o666)
 }
 
 // takeEvents is the socket of the process whose place this one takes, at the same

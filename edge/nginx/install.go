@@ -103,6 +103,7 @@ func (in *Installer) Install(ctx context.Context, p *policy.Policy) error {
 	if err := set.finish(); err != nil {
 		return in.takeBack(set, pid, err)
 	}
+	forget(in.backups(p))
 	if waits {
 		return ErrNeedsCertificate
 	}

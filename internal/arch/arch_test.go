@@ -66,7 +66,7 @@ var mayImport = map[string][]string{
 	"edge/acme":       {"audit", "edge", "internal/state", "policy"},
 	"edge/http3":      {"edge"},
 	"edge/nftables":   {"edge"},
-	"edge/nginx":      {"audit", "edge", "limit", "policy"},
+	"edge/nginx":      {"audit", "edge", "internal/state", "limit", "policy"},
 	"identity/mail":   {"identity", "policy"},
 	"metrics":         {"app"},
 	"watch":           {"app", "audit", "check", "policy"},

@@ -33,7 +33,7 @@ func Replace(name string, data []byte, perm fs.FileMode, owner *Owner) error {
 		return err
 	}
 	sweep(name, time.Now().Add(-time.Hour))
-	return syncFolder(name)
+	return SyncFolder(name)
 }
 
 // Make is Replace for a file that must not be there: else the error is
@@ -57,7 +57,7 @@ func Make(name string, data []byte, perm fs.FileMode, owner *Owner) error {
 	default:
 		return err
 	}
-	return syncFolder(name)
+	return SyncFolder(name)
 }
 
 func makeUnlinked(name string, data []byte, perm fs.FileMode, owner *Owner) error {
@@ -122,8 +122,9 @@ func sweep(name string, before time.Time) {
 	}
 }
 
-// syncFolder has the name of a file survive the end of the machine.
-func syncFolder(name string) error {
+// SyncFolder has the name of a file, or that there is none, survive the end of the
+// machine.
+func SyncFolder(name string) error {
 	d, err := os.Open(filepath.Dir(name))
 	if err != nil {
 		return err
