@@ -11,11 +11,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/google/renameio/v2"
 
 	"github.com/ringwall/ringwall/check"
 	"github.com/ringwall/ringwall/check/report"
+	"github.com/ringwall/ringwall/internal/state"
 )
 
 // formats are the forms of a report, by the name that --format knows. Text is
@@ -95,13 +97,17 @@ func (f *checkFlags) writable() error {
 		if stream(name) {
 			continue
 		}
-		if fi, err := os.Stat(name); err == nil && !fi.Mode().IsRegular() {
+		to, err := leadsTo(name)
+		if err != nil {
+			return fmt.Errorf("--out %s: %w", name, err)
+		}
+		if fi, err := os.Lstat(to); err == nil && !fi.Mode().IsRegular() {
 			if fi.IsDir() {
 				return fmt.Errorf("--out %s: it is a folder", name)
 			}
 			continue // a device, which is written as it is
 		}
-		dir := filepath.Dir(leadsTo(name))
+		dir := filepath.Dir(to)
 		tmp, err := os.CreateTemp(dir, ".ringwall-")
 		if err != nil {
 			return fmt.Errorf("--out %s: nothing can be written in %s: %w", name, dir, unwrapped(err))
@@ -123,21 +129,36 @@ func unwrapped(err error) error {
 // stream reports a name that is written to and never replaced, whatever it leads to:
 // /dev/stdout may be a file.
 func stream(name string) bool {
-	return strings.HasPrefix(name, "/dev/") || strings.HasPrefix(name, "/proc/")
+	return strings.HasPrefix(name, "/dev/") && !strings.HasPrefix(name, "/dev/shm/") || strings.HasPrefix(name, "/proc/")
 }
 
-// leadsTo is where a link leads, so that the link stays.
-func leadsTo(name string) string {
-	if to, err := filepath.EvalSymlinks(name); err == nil {
-		return to
+// leadsTo is where a link leads, so that the link stays. It is an error when another
+// user has put a link, a pipe or a device there: root, who writes a report to /tmp,
+// must not be led to /etc.
+func leadsTo(name string) (string, error) {
+	to, err := state.Follow(name)
+	if err != nil {
+		return "", err
 	}
-	return name
+	if fi, err := os.Lstat(to); err == nil && !fi.Mode().IsRegular() && !fi.IsDir() {
+		if st, ok := fi.Sys().(*syscall.Stat_t); ok && st.Uid != 0 && int(st.Uid) != os.Geteuid() {
+			return "", fmt.Errorf("%s is no file, and of another user (uid %d)", to, st.Uid)
+		}
+	}
+	return to, nil
 }
 
 // replaceFile writes a whole file, or a device that cannot be replaced.
 func replaceFile(name string, b []byte) error {
-	if fi, err := os.Stat(name); err == nil && (stream(name) || !fi.Mode().IsRegular()) {
-		file, err := os.OpenFile(name, os.O_WRONLY, 0)
+	to := name
+	if !stream(name) {
+		var err error
+		if to, err = leadsTo(name); err != nil {
+			return err
+		}
+	}
+	if fi, err := os.Stat(to); err == nil && (stream(name) || !fi.Mode().IsRegular()) {
+		file, err := os.OpenFile(to, os.O_WRONLY, 0)
 		if err != nil {
 			return err
 		}
@@ -145,5 +166,5 @@ func replaceFile(name string, b []byte) error {
 		_, err = file.Write(b)
 		return err
 	}
-	return renameio.WriteFile(leadsTo(name), b, 0o644)
+	return renameio.WriteFile(to, b, 0o644, renameio.WithTempDir(filepath.Dir(to)))
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ringwall/ringwall/internal/state"
 	"github.com/ringwall/ringwall/policy"
 )
 
@@ -50,7 +51,7 @@ func initialize(cmd *cobra.Command, site, upstream string) error {
 		err = ignore("secrets/", ".env", "ringwall.db*")
 	}
 	if err == nil { // last, as its being there says that all is done
-		err = writeNew(policyFile, text, 0o644)
+		err = state.Make(policyFile, text, 0o644, nil)
 	}
 	if err != nil {
 		return &failure{err, 1, "ringwall init, in a folder that you may write to"}
@@ -105,7 +106,7 @@ func writeKey() (kept bool, err error) {
 	if err := os.MkdirAll(filepath.Dir(tokenKey), 0o700); err != nil {
 		return false, err
 	}
-	err = writeNew(tokenKey, []byte(newTokenKey()+"\n"), 0o600)
+	err = state.Make(tokenKey, []byte(newTokenKey()+"\n"), 0o600, nil)
 	if errors.Is(err, fs.ErrExist) {
 		return true, nil
 	}
@@ -117,16 +118,6 @@ func newTokenKey() string {
 	seed := make([]byte, 32)
 	rand.Read(seed) // never fails
 	return base64.StdEncoding.EncodeToString(seed)
-}
-
-// writeNew writes a file that must not be there yet.
-func writeNew(name string, content []byte, perm fs.FileMode) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	return errors.Join(err, f.Close())
 }
 
 // ignore adds the lines to .gitignore that are not in it.
@@ -154,6 +145,8 @@ func ignore(lines ...string) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(add.String())
+	if _, err = f.WriteString(add.String()); err != nil { // half a line may ignore what it should not
+		_ = f.Truncate(int64(len(old)))
+	}
 	return errors.Join(err, f.Close())
 }

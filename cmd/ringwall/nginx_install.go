@@ -30,6 +30,7 @@ import (
 	"github.com/ringwall/ringwall/check/probe"
 	"github.com/ringwall/ringwall/edge"
 	"github.com/ringwall/ringwall/edge/nginx"
+	"github.com/ringwall/ringwall/internal/state"
 	"github.com/ringwall/ringwall/policy"
 )
 
@@ -151,14 +152,13 @@ func makeProof(out io.Writer, p *policy.Policy, file string) error {
 	}
 	b := make([]byte, 32)
 	rand.Read(b) // never fails
-	err := writeNew(name, []byte(base64.StdEncoding.EncodeToString(b)+"\n"), 0o600)
+	var owner *state.Owner
+	if o := serviceUser(); o != nil && os.Geteuid() == 0 {
+		owner = (*state.Owner)(o)
+	}
+	err := state.Make(name, []byte(base64.StdEncoding.EncodeToString(b)+"\n"), 0o600, owner)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
-	}
-	if o := serviceUser(); o != nil && os.Geteuid() == 0 {
-		if err := os.Chown(name, o.UID, o.GID); err != nil {
-			return err
-		}
 	}
 	fmt.Fprintf(out, "made %s, for the eyes of ringwall serve and of nginx only. Nothing of nginx was touched yet.\nnext:\n  start ringwall serve, or restart it: it then listens for nginx on %s (ringwall host apply makes it a service)\n  ringwall nginx install\n",
 		name, p.Edge.Nginx.Listen)

@@ -39,6 +39,9 @@ func Replace(name string, data []byte, perm fs.FileMode, owner *Owner) error {
 // Make is Replace for a file that must not be there: else the error is
 // fs.ErrExist. It is there whole, or not at all.
 func Make(name string, data []byte, perm fs.FileMode, owner *Owner) error {
+	if _, err := os.Lstat(name); err == nil {
+		return &fs.PathError{Op: "make", Path: name, Err: fs.ErrExist}
+	}
 	f, err := pending(name, data, perm, owner)
 	if err != nil {
 		return err

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// diskFull has the disk be full after so many bytes of a file.
+func diskFull(t *testing.T, size int, do func() error) error {
+	t.Helper()
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: uint64(size), Max: old.Max}); err != nil {
+		t.Fatal(err)
+	}
+	err := do()
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
+		t.Fatal(err)
+	}
+	return err
+}
+
+// init on a full disk leaves nothing that the next one would take for whole: no
+// half a key, policy or line of .gitignore.
+func TestInitDiskFull(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile(".gitignore", []byte("mine"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	run := func() error {
+		cmd := initCommand()
+		cmd.SetArgs(nil)
+		cmd.SetOut(new(strings.Builder))
+		cmd.SilenceErrors, cmd.SilenceUsage = true, true
+		return cmd.Execute()
+	}
+	for _, size := range []int{0, 20, 50, 1000} {
+		if err := diskFull(t, size, run); !errors.Is(err, syscall.EFBIG) {
+			t.Fatalf("full after %d bytes: %v", size, err)
+		}
+		if b, err := os.ReadFile(tokenKey); err == nil && len(b) != 45 {
+			t.Errorf("full after %d bytes: a key of %d bytes is left", size, len(b))
+		}
+		if _, err := os.Lstat(policyFile); err == nil {
+			t.Errorf("full after %d bytes: half a policy is left", size)
+		}
+	}
+	if err := os.WriteFile(".gitignore", []byte("mine"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := diskFull(t, 20, run); !errors.Is(err, syscall.EFBIG) {
+		t.Fatal(err)
+	}
+	if b, _ := os.ReadFile(".gitignore"); string(b) != "mine" {
+		t.Errorf(".gitignore is %q", b)
+	}
+	if err := run(); err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := os.ReadFile(".gitignore"); string(b) != "mine\nsecrets/\n.env\nringwall.db*\n" {
+		t.Errorf(".gitignore is %q", b)
+	}
+	if left, _ := filepath.Glob("*/.*"); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// A report goes where its name leads, and not where another user has led it.
+func TestReportGoesNowhereElse(t *testing.T) {
+	dir := t.TempDir()
+	target, name := filepath.Join(dir, "precious"), filepath.Join(dir, "report.json")
+	fresh := func(owner int) {
+		t.Helper()
+		_ = os.Remove(name)
+		if err := errors.Join(os.WriteFile(target, []byte("precious"), 0o640), os.Symlink(target, name), os.Lchown(name, owner, owner)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reads := func(want string) {
+		t.Helper()
+		if b, err := os.ReadFile(target); err != nil || string(b) != want {
+			t.Errorf("%q, %v; want %q", b, err, want)
+		}
+	}
+	fresh(os.Geteuid())
+	f := checkFlags{out: []string{name}}
+	if err := errors.Join(f.writable(), replaceFile(name, []byte("report"))); err != nil {
+		t.Error(err)
+	}
+	reads("report")
+	if fi, err := os.Lstat(name); err != nil || fi.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link is gone: %v, %v", fi, err)
+	}
+	if fi, err := os.Stat(target); err != nil || fi.Mode().Perm() != 0o640 {
+		t.Errorf("%v, %v", fi, err)
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("only root can make a link of another user")
+	}
+	fresh(65534)
+	for what, err := range map[string]error{"before the work": f.writable(), "after it": replaceFile(name, []byte("report"))} {
+		if err == nil || !strings.Contains(err.Error(), name+" is a link of another user (uid 65534)") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	reads("precious")
+	_ = os.Remove(name)
+	if err := errors.Join(syscall.Mkfifo(name, 0o666), os.Chown(name, 65534, 65534)); err != nil {
+		t.Fatal(err)
+	}
+	for what, err := range map[string]error{"before the work": f.writable(), "after it": replaceFile(name, []byte("report"))} {
+		if err == nil || !strings.Contains(err.Error(), name+" is no file, and of another user") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// In shared memory a report is replaced, as on a disk: a shorter one is not written
+// over the beginning of a longer one.
+func TestReportInSharedMemory(t *testing.T) {
+	dir, err := os.MkdirTemp("/dev/shm", "ringwall-test-")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer os.RemoveAll(dir)
+	name := filepath.Join(dir, "report.json")
+	if err := errors.Join(replaceFile(name, []byte("a longer one")), replaceFile(name, []byte("short"))); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(name); err != nil || string(b) != "short" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
