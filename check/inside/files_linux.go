@@ -44,3 +44,25 @@ func raisesNobody(path string) bool {
 	}
 	return s.Flags&nosuid != 0
 }
+
+// accessListOf is the access list of a file, or the one that files get which are
+// made in a folder. A file system without such lists gives none.
+func accessListOf(path string, inherited bool) (accessList, error) {
+	name := "system.posix_acl_access"
+	if inherited {
+		name = "system.posix_acl_default"
+	}
+	b := make([]byte, 256)
+	n, err := syscall.Getxattr(path, name, b)
+	if errors.Is(err, syscall.ERANGE) {
+		b = make([]byte, 1<<16) // the most that the kernel keeps
+		n, err = syscall.Getxattr(path, name, b)
+	}
+	switch {
+	case errors.Is(err, syscall.ENODATA), errors.Is(err, syscall.ENOTSUP), errors.Is(err, syscall.ENOENT):
+		return accessList{}, nil
+	case err != nil:
+		return accessList{}, err
+	}
+	return parseAccessList(b[:n])
+}

@@ -23,8 +23,10 @@ import (
 type fake struct {
 	files    map[string]string      // name: content, or "-> " and where it links to; a name that ends in ! is readable by all, in + written by all, in # run as its owner by all
 	owners   map[string]int         // of a file or folder, "" is the root folder; only root can make them
+	groups   map[string]int         // of a file; only root can change them
 	modes    map[string]os.FileMode // of a file or folder
 	rights   map[string]string      // of a file, by capabilities(7); only root can give them
+	lists    map[string][]line      // access list of a file, or after a ! the default one of a folder
 	commands map[string]string      // command line: output; "fails" fails
 	uid      int
 	acme     bool
@@ -32,7 +34,7 @@ type fake struct {
 
 func (f fake) machine(t *testing.T) *inside.Machine {
 	t.Helper()
-	if (f.owners != nil || f.rights != nil) && os.Geteuid() != 0 {
+	if (f.owners != nil || f.groups != nil || f.rights != nil) && os.Geteuid() != 0 {
 		t.Skip("only root can make this machine")
 	}
 	root := t.TempDir()
@@ -67,6 +69,11 @@ func (f fake) machine(t *testing.T) *inside.Machine {
 			t.Fatal(err)
 		}
 	}
+	for name, gid := range f.groups {
+		if err := os.Chown(filepath.Join(root, name), -1, gid); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for name, mode := range f.modes { // after the owner, whose change takes bits away
 		if err := os.Chmod(filepath.Join(root, name), mode); err != nil {
 			t.Fatal(err)
@@ -74,6 +81,17 @@ func (f fake) machine(t *testing.T) *inside.Machine {
 	}
 	for name, rights := range f.rights {
 		if err := unix.Setxattr(filepath.Join(root, name), "security.capability", []byte(rights), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, lines := range f.lists {
+		attr := "system.posix_acl_access"
+		if folder, ok := strings.CutSuffix(name, "!"); ok {
+			name, attr = folder, "system.posix_acl_default"
+		}
+		if err := unix.Setxattr(filepath.Join(root, name), attr, accessList(lines), 0); errors.Is(err, unix.ENOTSUP) {
+			t.Skip("this file system has no access lists")
+		} else if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -134,6 +152,29 @@ func rights(root uint32, permitted, inheritable uint64) string {
 	return string(b)
 }
 
+// A line of an access list, acl(5): u is a user, g a group, m the mask, o everybody;
+// U and G are the owner and the group of the file.
+type line struct {
+	tag  byte
+	id   uint32
+	perm uint16
+}
+
+// accessList is the extended attribute that the kernel takes, of lines in its order.
+func accessList(lines []line) []byte {
+	b := []byte{2, 0, 0, 0}
+	for _, l := range lines {
+		id := l.id
+		if !strings.ContainsRune("ug", rune(l.tag)) {
+			id = ^uint32(0)
+		}
+		b = binary.LittleEndian.AppendUint16(b, map[byte]uint16{'U': 1, 'u': 2, 'G': 4, 'g': 8, 'm': 16, 'o': 32}[l.tag])
+		b = binary.LittleEndian.AppendUint16(b, l.perm)
+		b = binary.LittleEndian.AppendUint32(b, id)
+	}
+	return b
+}
+
 // raisers are machines with a program or a library that an intruder left.
 func raisers() map[string]fake {
 	packages := map[string]string{"dpkg-query -S": "util-linux: /bin/su\n"}
@@ -151,6 +192,9 @@ func raisers() map[string]fake {
 		"in a snap":              left("snap/x/1/sh#"),
 		"in a user's containers": left("home/a/.local/share/containers/.x#"),
 		"/ is another's":         anothers,
+		"a storage open to all":  {files: system(map[string]string{"etc/docker/daemon.json!": `{"data-root": "/mnt/docker"}`, "mnt/docker/overlay2/1/diff/bin/su#": ""}), modes: map[string]os.FileMode{"mnt/docker": 0o711}, commands: packages},
+		"a storage, commented":   {files: system(map[string]string{"etc/containers/storage.conf!": "# graphroot = \"/srv/pods\"\n", "srv/pods/su#": ""}), modes: map[string]os.FileMode{"srv/pods": 0o700}, commands: packages},
+		"beside a storage":       {files: system(map[string]string{"etc/docker/daemon.json!": `{"data-root": "/mnt/docker"}`, "mnt/docker-2/su#": ""}), modes: map[string]os.FileMode{"mnt/docker-2": 0o700}, commands: packages},
 		"it may set its user":    with(rights(0, 1<<7, 0)),
 		"it may do what is new":  with(rights(0, 1<<10|1<<39, 0)),
 		"it may inherit":         with(rights(0, 1<<10, 1<<7)),
@@ -201,21 +245,40 @@ func TestEveryCheck(t *testing.T) {
 		},
 		"inside/root-files": {
 			check.Pass: {"root's": {files: system(nil)},
+				"lists that give nothing": {files: system(map[string]string{"etc/cron.d/x!": "", "usr/bin/y!": "", "etc/group!": "root:x:0:\nops:x:50:ann\nnone:x:60:\n"}), lists: map[string][]line{
+					"etc/cron.d/x": {{'U', 0, 6}, {'u', 1000, 6}, {'G', 0, 4}, {'g', 50, 2}, {'m', 0, 4}, {'o', 0, 4}},           // the mask takes it away
+					"usr/bin/y":    {{'U', 0, 6}, {'u', 0, 6}, {'G', 0, 4}, {'g', 0, 6}, {'g', 60, 6}, {'m', 0, 6}, {'o', 0, 4}}, // to root, and to nobody
+					"etc/cron.d!":  {{'U', 0, 7}, {'u', 1000, 5}, {'G', 0, 5}, {'m', 0, 5}, {'o', 0, 5}},
+				}},
+				"its group is not what the mode says": {files: system(map[string]string{"usr/bin/y!": "", "etc/group!": "root:x:0:\nops:x:50:ann\n"}), groups: map[string]int{"usr/bin/y": 50},
+					lists: map[string][]line{"usr/bin/y": {{'U', 0, 6}, {'u', 0, 6}, {'G', 0, 4}, {'m', 0, 6}, {'o', 0, 4}}}},
 				"at, as shipped": {files: system(map[string]string{"usr/bin/at": ""}), owners: map[string]int{"usr/bin/at": 1}, modes: map[string]os.FileMode{"usr/bin/at": os.ModeSetuid | os.ModeSetgid | 0o755}}},
 			check.Fail: {"a job": {files: system(map[string]string{"etc/cron.d/x+": "* * * * * root id\n"})}, "a program": {files: system(map[string]string{"usr/local/bin/x+": ""})},
 				"what a link names": {files: system(map[string]string{"srv/tool+": "", "usr/local/bin/tool": "-> ../../../srv/tool"})}, "the policy": {files: system(map[string]string{"etc/ringwall/ringwall.yaml+": "site: x\n"})},
-				"hashes of passwords": {files: system(map[string]string{"etc/gshadow!": ""})},
-				"/ is another's":      {files: system(nil), owners: map[string]int{"": 1000}},
-				"a sticky folder":     {files: system(nil), modes: map[string]os.FileMode{"usr/local/bin": os.ModeSticky | 0o777}},
-				"at, of another":      {files: system(map[string]string{"usr/bin/at": ""}), owners: map[string]int{"usr/bin/at": 1000}},
-				"another of daemon's": {files: system(map[string]string{"usr/bin/ab": ""}), owners: map[string]int{"usr/bin/ab": 1}},
-				"at, written by all":  {files: system(map[string]string{"usr/bin/at": ""}), owners: map[string]int{"usr/bin/at": 1}, modes: map[string]os.FileMode{"usr/bin/at": 0o757}}},
+				"hashes of passwords":               {files: system(map[string]string{"etc/gshadow!": ""})},
+				"/ is another's":                    {files: system(nil), owners: map[string]int{"": 1000}},
+				"a list, to a user":                 {files: system(map[string]string{"usr/bin/y!": ""}), lists: map[string][]line{"usr/bin/y": {{'U', 0, 6}, {'u', 1000, 6}, {'G', 0, 4}, {'m', 0, 6}, {'o', 0, 4}}}},
+				"a list, to a group":                {files: system(map[string]string{"etc/cron.d/x!": "", "etc/group!": "root:x:0:\nops:x:50:ann\n"}), lists: map[string][]line{"etc/cron.d/x": {{'U', 0, 6}, {'G', 0, 4}, {'g', 50, 6}, {'m', 0, 6}, {'o', 0, 4}}}},
+				"a list, of a folder":               {files: system(nil), lists: map[string][]line{"usr/local/bin": {{'U', 0, 7}, {'u', 1000, 7}, {'G', 0, 5}, {'m', 0, 7}, {'o', 0, 5}}}},
+				"a list, what is made in a folder":  {files: system(nil), lists: map[string][]line{"etc/cron.d!": {{'U', 0, 7}, {'u', 1000, 7}, {'G', 0, 5}, {'m', 0, 7}, {'o', 0, 5}}}},
+				"a list, to everybody what is made": {files: system(nil), lists: map[string][]line{"etc/cron.d!": {{'U', 0, 7}, {'G', 0, 5}, {'o', 0, 7}}}},
+				"a list, of hashes":                 {files: system(nil), lists: map[string][]line{"etc/shadow": {{'U', 0, 6}, {'u', 1000, 4}, {'G', 0, 0}, {'m', 0, 4}, {'o', 0, 0}}}},
+				"a sticky folder":                   {files: system(nil), modes: map[string]os.FileMode{"usr/local/bin": os.ModeSticky | 0o777}},
+				"at, of another":                    {files: system(map[string]string{"usr/bin/at": ""}), owners: map[string]int{"usr/bin/at": 1000}},
+				"another of daemon's":               {files: system(map[string]string{"usr/bin/ab": ""}), owners: map[string]int{"usr/bin/ab": 1}},
+				"at, written by all":                {files: system(map[string]string{"usr/bin/at": ""}), owners: map[string]int{"usr/bin/at": 1}, modes: map[string]os.FileMode{"usr/bin/at": 0o757}}},
 			check.Unknown: {"nothing": {}, "not root": {uid: 1000, files: system(nil)}},
 		},
 		"inside/privileged": {
 			check.Pass: {"as packages brought them": {files: system(nil), commands: shipped},
 				"another system's": {files: system(map[string]string{"var/lib/docker/overlay2/1/diff/bin/su#": "", "var/snap/docker/common/su#": "", "var/snap/lxd/common/su#": "", "var/snap/microk8s/common/su#": "",
 					"var/lib/rancher/k3s/su#": "", "var/lib/incus/su#": "", "var/lib/kubelet/su#": "", "var/cache/pbuilder/su#": ""}), commands: shipped},
+				"docker's, moved": {files: system(map[string]string{"etc/docker/daemon.json!": "{\n\t\"log-driver\": \"journald\",\n\t\"data-root\": \"/mnt/big/docker/\"\n}\n", "mnt/big/docker/overlay2/1/diff/bin/su#": ""}),
+					modes: map[string]os.FileMode{"mnt/big/docker": 0o710}, commands: shipped},
+				"podman's, moved": {files: system(map[string]string{"etc/containers/storage.conf!": "[storage]\ndriver = \"overlay\"\ngraphroot = \"/srv/pods\"\n", "srv/pods/overlay/1/diff/bin/su#": ""}),
+					modes: map[string]os.FileMode{"srv/pods": 0o700}, commands: shipped},
+				"containerd's, moved": {files: system(map[string]string{"etc/containerd/config.toml!": "version = 2\nroot = '/srv/cd'\n", "srv/cd/io.containerd.snapshotter.v1.overlayfs/snapshots/1/fs/bin/su#": ""}),
+					modes: map[string]os.FileMode{"srv/cd": 0o711, "srv/cd/io.containerd.snapshotter.v1.overlayfs": 0o700}, commands: shipped},
 				"small ports": {files: system(map[string]string{"usr/local/bin/caddy": ""}), modes: map[string]os.FileMode{"usr/local/bin/caddy": 0o755},
 					rights: map[string]string{"usr/local/bin/caddy": rights(0, 1<<10|1<<11|1<<13, 1<<10)}, commands: shipped},
 				"a user's containers": {files: system(map[string]string{"home/a/.local/share/containers/x": ""}), modes: map[string]os.FileMode{"home/a/.local/share/containers/x": 0o755},

@@ -20,7 +20,8 @@ import (
 // mostEntries is how much of a disk is looked at, some seconds of it.
 const mostEntries = 1_000_000
 
-// elsewhere are folders with the files of other systems, whose root is not this one's.
+// elsewhere are folders with the files of other systems, whose root is not this one's;
+// see storages for those that were moved.
 var elsewhere = []string{"/proc", "/sys", "/dev", "/run",
 	"/var/lib/docker", "/var/lib/containerd", "/var/lib/containers", "/var/lib/lxc", "/var/lib/lxd", "/var/lib/incus", "/var/lib/machines", "/var/lib/schroot",
 	"/var/lib/rancher", "/var/lib/kubelet", "/var/snap/docker", "/var/snap/lxd", "/var/snap/microk8s", "/var/cache/pbuilder"}
@@ -87,6 +88,7 @@ func (m *Machine) raising(ctx context.Context) (found []string, err error) {
 		defer done()
 	}
 	n, dev, root := 0, devOf(top), m.root()
+	own := m.storages()
 	see := func(name, full string, e fs.DirEntry) error {
 		if n++; n > mostEntries {
 			return fmt.Errorf("there are more than %d files", mostEntries)
@@ -101,7 +103,7 @@ func (m *Machine) raising(ctx context.Context) (found []string, err error) {
 		switch {
 		case err != nil: // it went away
 		case e.IsDir():
-			if devOf(fi) != dev && raisesNobody(full) {
+			if devOf(fi) != dev && raisesNobody(full) || m.stored(own, name, fi) {
 				return fs.SkipDir
 			}
 		case fi.Mode().Perm()&0o111 == 0:
@@ -127,6 +129,35 @@ func (m *Machine) raising(ctx context.Context) (found []string, err error) {
 	}
 	m.note(check.Exchange{Sent: "[every file of this system: mode and capabilities]", Received: fmt.Sprintf("[%d files and folders; root's rights give: %s]", n, strings.Join(found, " "))})
 	return found, err
+}
+
+// storages are where container engines keep the files of containers, when root has
+// said so in their settings. What stands on a command line is not looked for.
+func (m *Machine) storages() (folders []string) {
+	for file, setting := range map[string]*regexp.Regexp{
+		"/etc/docker/daemon.json":      regexp.MustCompile(`"(?:data-root|graph)"\s*:\s*"(/[^"\\]+)"`),
+		"/etc/containers/storage.conf": regexp.MustCompile(`(?m)^\s*(?:graphroot|imagestore)\s*=\s*["'](/[^"'\\]+)["']`),
+		"/etc/containerd/config.toml":  regexp.MustCompile(`(?m)^root\s*=\s*["'](/[^"'\\]+)["']`),
+	} {
+		text, err := m.head(file, 1<<16)
+		if err != nil {
+			continue // then nothing is left out
+		}
+		for _, found := range setting.FindAllSubmatch(text, -1) {
+			folders = append(folders, path.Clean(string(found[1])))
+		}
+	}
+	return folders
+}
+
+// stored reports a folder of a container engine's that only root enters, so that
+// nobody starts what is in it: the settings alone are not believed, as an intruder
+// could name a folder of his there.
+func (m *Machine) stored(storages []string, name string, fi fs.FileInfo) bool {
+	if fi.Mode().Perm()&0o007 != 0 || uidOf(fi) != m.root() || gidOf(fi) != 0 && m.hasMembers(gidOf(fi)) {
+		return false
+	}
+	return slices.ContainsFunc(storages, func(s string) bool { return s != "/" && (name == s || strings.HasPrefix(name, s+"/")) })
 }
 
 // preloaded are the libraries that every program reads that starts.

@@ -43,7 +43,13 @@ var rootFiles = Check{
 	},
 	Verify: func(ctx context.Context, m *Machine) check.Finding {
 		var open, fix []string
+		var dark error
 		n := 0
+		advise := func(how string) {
+			if !slices.Contains(fix, how) {
+				fix = append(fix, how)
+			}
+		}
 		for _, pattern := range believed {
 			for _, name := range m.glob(pattern) {
 				if ctx.Err() != nil {
@@ -55,28 +61,41 @@ var rootFiles = Check{
 					continue
 				}
 				n++
-				if who := m.writers(name, fi); who != "" {
+				list, inherited, err := m.accessLists(name, fi)
+				if err != nil {
+					dark = fmt.Errorf("%s: %w", name, err)
+				}
+				given := m.granted(list, mayWrite)
+				switch who := m.writers(name, fi, list); {
+				case who != "":
 					// chown takes the bit from a program that runs as its owner or group.
-					how := "chown root:root each of them, and chmod go-w"
 					if fi.Mode().IsRegular() && fi.Mode()&(fs.ModeSetuid|fs.ModeSetgid) != 0 {
-						how = "install the package anew that brought what runs as its owner or group, or remove it where none did"
-					}
-					if !slices.Contains(fix, how) {
-						fix = append(fix, how)
+						advise("install the package anew that brought what runs as its owner or group, or remove it where none did")
+					} else {
+						advise("chown root:root each of them, and chmod go-w")
 					}
 					open = append(open, fmt.Sprintf("%s (%04o, %s)", name, fi.Mode().Perm(), who))
-				} else if slices.Contains(closed, name) && fi.Mode().Perm()&0o004 != 0 {
-					if how := "chmod o-r what everybody reads"; !slices.Contains(fix, how) {
-						fix = append(fix, how)
-					}
+				case given != "":
+					advise("setfacl -b what an access list opens")
+					open = append(open, fmt.Sprintf("%s (its access list lets %s write it)", name, given))
+				case m.granted(inherited, mayWrite) != "":
+					advise("setfacl -k the folders")
+					open = append(open, fmt.Sprintf("%s (its default access list lets %s write what is made in it)", name, m.granted(inherited, mayWrite)))
+				case slices.Contains(closed, name) && fi.Mode().Perm()&0o004 != 0:
+					advise("chmod o-r what everybody reads")
 					open = append(open, fmt.Sprintf("%s (%04o, everybody reads it)", name, fi.Mode().Perm()))
+				case slices.Contains(closed, name) && m.granted(list, mayRead) != "":
+					advise("setfacl -b what an access list opens")
+					open = append(open, fmt.Sprintf("%s (its access list lets %s read it)", name, m.granted(list, mayRead)))
 				}
 			}
 		}
-		m.note(check.Exchange{Sent: "[owner and mode of what root runs: " + strings.Join(believed[:6], " ") + " ...]", Received: fmt.Sprintf("[%d files and folders]", n)})
+		m.note(check.Exchange{Sent: "[owner, mode and access list of what root runs: " + strings.Join(believed[:6], " ") + " ...]", Received: fmt.Sprintf("[%d files and folders]", n)})
 		switch {
 		case len(open) > 0:
 			return check.Failed(some(open), "root's, and written by nobody else", strings.Join(fix, "; ")+"; where that was open for long, look what stands in it")
+		case dark != nil:
+			return check.Unseen("%d files are root's alone by owner and mode, and one has an access list that cannot be read: %v", n, dark)
 		case n < 10:
 			return check.Unseen("only %d files of root's were found", n)
 		case m.UID != 0:
@@ -92,15 +111,44 @@ var daemons = []string{"/usr/bin/at", "/usr/bin/atq", "/usr/bin/atrm"}
 
 // writers says who beside root may write a file, "" for nobody. What root believes
 // is no folder for everybody: that nobody removes another's file is not enough.
-func (m *Machine) writers(name string, fi fs.FileInfo) string {
+func (m *Machine) writers(name string, fi fs.FileInfo, list accessList) string {
+	itsGroup := uint16(fi.Mode().Perm() >> 3)
+	if list.there {
+		itsGroup = list.group
+	}
 	switch uid := uidOf(fi); {
 	case uid != m.root() && !(uid == 1 && slices.Contains(daemons, name)):
 		return fmt.Sprintf("the user %s owns it", m.named("/etc/passwd", uid))
 	case fi.Mode().Perm()&0o002 != 0:
 		return "everybody writes it"
-	case fi.Mode().Perm()&0o020 != 0:
+	case itsGroup&mayWrite != 0:
 		if gid := gidOf(fi); gid != 0 && m.hasMembers(gid) {
 			return fmt.Sprintf("the group %s writes it", m.named("/etc/group", gid))
+		}
+	}
+	return ""
+}
+
+// accessLists are those of a file and, of a folder, of what is made in it.
+func (m *Machine) accessLists(name string, fi fs.FileInfo) (list, inherited accessList, err error) {
+	if list, err = accessListOf(m.path(name), false); err == nil && fi.IsDir() {
+		inherited, err = accessListOf(m.path(name), true)
+	}
+	return list, inherited, err
+}
+
+// granted names who beside root may do something by an access list, "" for nobody.
+func (m *Machine) granted(list accessList, perm uint16) string {
+	if list.everybody&perm != 0 {
+		return "everybody"
+	}
+	for _, g := range list.more {
+		switch {
+		case g.perm&perm == 0:
+		case g.group && g.id != 0 && m.hasMembers(g.id):
+			return "the group " + m.named("/etc/group", g.id)
+		case !g.group && g.id != m.root():
+			return "the user " + m.named("/etc/passwd", g.id)
 		}
 	}
 	return ""
