@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"runtime"
 	"slices"
 	"strings"
@@ -63,6 +64,7 @@ type FileState struct {
 	Content string      // "" for a folder
 	Mode    fs.FileMode // with its type
 	Owner   string      // user:group, numbers where they have no name
+	Target  string      // where a link leads
 }
 
 // Offer is what an SSH server says before anybody has signed in.
@@ -107,6 +109,21 @@ func (f *Facts) File(path string) (FileState, error) {
 	}
 	f.note(s.evidence(path))
 	return s, nil
+}
+
+// Follow is a file that links may lead to, and what it is called.
+func (f *Facts) Follow(name string) (string, FileState, error) {
+	for range 10 {
+		s, err := f.File(name)
+		if err != nil || s.Mode.Type() != fs.ModeSymlink {
+			return name, s, err
+		}
+		if !path.IsAbs(s.Target) {
+			s.Target = path.Join(path.Dir(name), s.Target)
+		}
+		name = s.Target
+	}
+	return name, FileState{}, fmt.Errorf("%s: too many links", name)
 }
 
 func (s FileState) evidence(path string) check.Exchange {

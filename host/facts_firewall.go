@@ -1,6 +1,10 @@
 package host
 
 import (
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -63,4 +67,97 @@ func (f *Facts) Filter(ipv6 bool) ([]string, error) {
 	}
 	said, err := f.ask(q)
 	return strings.Split(strings.TrimSpace(said), "\n"), err
+}
+
+// NFTStatements are what nftables.service gives the kernel when the machine starts:
+// the statements of the files that it names, and of those that they include, without
+// comments. A way to start it of which that cannot be told is an error.
+func (f *Facts) NFTStatements() ([]NFTStatement, error) {
+	start, err := f.UnitProperties("nftables.service", "ExecStart")
+	if err != nil {
+		return nil, err
+	}
+	file := ""
+	for command := range strings.SplitSeq(start["ExecStart"], "argv[]=") {
+		argv, _, _ := strings.Cut(command, " ;")
+		switch word := strings.Fields(argv); {
+		case len(word) == 0 || word[0] == "{": // before the first
+		case len(word) == 3 && path.Base(word[0]) == "nft" && word[1] == "-f" && file == "":
+			file = word[2]
+		default:
+			return nil, fmt.Errorf("nftables.service runs %q, of which nobody can tell what it does to the rules of others: systemctl cat nftables", argv)
+		}
+	}
+	if file == "" {
+		return nil, fmt.Errorf("nothing says what nftables.service runs: systemctl cat nftables")
+	}
+	r := nftReader{f: f}
+	err = r.read(file)
+	return r.out, err
+}
+
+// An NFTStatement is a line of nft(8), and the file that has it.
+type NFTStatement struct{ Text, File string }
+
+type nftReader struct {
+	f    *Facts
+	seen []string
+	out  []NFTStatement
+}
+
+var nftInclude = regexp.MustCompile(`^include\s+["']([^"']+)["']$`)
+
+func (r *nftReader) read(name string) error {
+	name, s, err := r.f.Follow(name)
+	switch {
+	case err != nil:
+		return err
+	case slices.Contains(r.seen, name):
+		return nil
+	}
+	r.seen = append(r.seen, name)
+	if s.Mode.IsDir() { // each file of it, in order
+		return r.glob(name + "/*")
+	}
+	for line := range strings.Lines(strings.ReplaceAll(s.Content, "\\\n", " ")) {
+		line, _, _ = strings.Cut(line, "#")
+		for text := range strings.SplitSeq(line, ";") {
+			text = strings.Join(strings.Fields(text), " ")
+			included := nftInclude.FindStringSubmatch(text)
+			switch {
+			case included == nil && text != "":
+				r.out = append(r.out, NFTStatement{text, name})
+			case included == nil:
+			default:
+				if err := r.include(included[1]); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// include looks where nft does: in /etc, and in / for what is relative to where
+// systemd starts it.
+func (r *nftReader) include(name string) error {
+	if rest, ok := strings.CutPrefix(name, "./"); ok {
+		name = "/" + rest
+	} else if !path.IsAbs(name) {
+		name = "/etc/" + name
+	}
+	if strings.ContainsAny(name, "*?[") {
+		return r.glob(name)
+	}
+	return r.read(path.Clean(name))
+}
+
+func (r *nftReader) glob(pattern string) error {
+	names, err := r.f.Glob(pattern)
+	for _, name := range names {
+		if err == nil && !strings.HasPrefix(path.Base(name), ".") {
+			err = r.read(name)
+		}
+	}
+	return err
 }

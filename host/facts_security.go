@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -14,6 +13,8 @@ type Jail struct {
 	Matches  string   // fields of the journal that it reads; "" when it reads files
 	Files    []string // that it reads
 	Ignored  []netip.Prefix
+	Spared   []string // what else is never banned, such as by name or by a file
+	Command  string   // that decides whom it does not ban; "" when there is none
 	MaxRetry int      // failures before a ban
 	BanTime  int      // seconds; -1 is for ever
 	Banned   []string // addresses
@@ -34,7 +35,7 @@ func (f *Facts) Jails() ([]string, error) {
 func (f *Facts) Jail(name string) (Jail, error) {
 	var j Jail
 	said := map[string]string{}
-	for _, key := range []string{"journalmatch", "logpath", "ignoreip", "maxretry", "bantime", "banip"} {
+	for _, key := range []string{"journalmatch", "logpath", "ignoreip", "ignorecommand", "maxretry", "bantime", "banip"} {
 		answer, err := f.ask(askJail, name, key)
 		if err != nil {
 			return j, err
@@ -49,9 +50,14 @@ func (f *Facts) Jail(name string) (Jail, error) {
 				p = netip.PrefixFrom(a, 0)
 			}
 		}
-		if err == nil { // names are ignored, too, and are none of ours
+		if err == nil {
 			j.Ignored = append(j.Ignored, p)
+		} else {
+			j.Spared = append(j.Spared, line)
 		}
+	}
+	if command := strings.TrimSpace(said["ignorecommand"]); command != "False" && command != "None" { // Python's
+		j.Command = command
 	}
 	j.Files = branches(said["logpath"])
 	if _, matches, ok := strings.Cut(said["journalmatch"], "\n"); ok {
@@ -95,35 +101,6 @@ func (f *Facts) Journal(match ...string) (map[string]any, error) {
 // Ruleset is what the kernel filters by, as nft lists it, with the rules that
 // iptables made.
 func (f *Facts) Ruleset() (string, error) { return f.ask(askRuleset) }
-
-// AptSettings are the values of one of apt's settings, in force.
-func (f *Facts) AptSettings(name string) ([]string, error) {
-	said, err := f.ask(askApt)
-	if err != nil {
-		return nil, err
-	}
-	var values []string
-	for line := range strings.Lines(said) {
-		key, value, ok := strings.Cut(strings.TrimSuffix(strings.TrimSpace(line), ";"), " ")
-		if value = strings.Trim(value, `"`); ok && value != "" && strings.EqualFold(strings.TrimSuffix(key, "::"), name) {
-			values = append(values, value)
-		}
-	}
-	return values, nil
-}
-
-// AptArchives are the releases that packages may come from, by the lists that
-// apt has fetched, as fields such as l=Debian-Security.
-func (f *Facts) AptArchives() ([][]string, error) {
-	said, err := f.ask(askAptPolicy)
-	var out [][]string
-	for line := range strings.Lines(said) {
-		if release, ok := strings.CutPrefix(strings.TrimSpace(line), "release "); ok && !slices.ContainsFunc(out, func(o []string) bool { return strings.Join(o, ",") == release }) {
-			out = append(out, strings.Split(release, ","))
-		}
-	}
-	return out, err
-}
 
 // RotationWorks is an error when logrotate would refuse what is configured.
 func (f *Facts) RotationWorks() error {

@@ -52,6 +52,7 @@ func fail2banConfig(p *policy.Policy, f *Facts) (string, error) {
 [DEFAULT]
 ignoreip = %[1]s
 ignoreself = true
+ignorecommand =
 usedns = no
 banaction = nftables
 banaction_allports = nftables[type=allports]
@@ -59,6 +60,7 @@ banaction_allports = nftables[type=allports]
 [sshd]
 enabled = true
 ignoreip = %[1]s
+ignorecommand =
 backend = systemd
 filter = sshd[mode=aggressive, journalmatch="%[2]s"]
 journalmatch =
@@ -70,6 +72,7 @@ bantime = 1h
 [recidive]
 enabled = true
 ignoreip = %[1]s
+ignorecommand =
 backend = auto
 logpath = /var/log/fail2ban.log
 maxretry = 3
@@ -133,7 +136,7 @@ func verifyFail2ban(p *policy.Policy, f *Facts) check.Finding {
 	case unit.Enabled == "disabled" || unit.Enabled == "masked":
 		return check.Failed("fail2ban.service is "+unit.Enabled+", and would not start with the machine", want, fix)
 	}
-	banned := 0
+	banned, unsure := 0, ""
 	wanted := []string{"sshd"}
 	// Whoever comes again is a promise of our own, not of everybody who has fail2ban.
 	ours, err := f.File(fail2banJails)
@@ -160,6 +163,17 @@ func verifyFail2ban(p *policy.Policy, f *Facts) check.Finding {
 		if spared := slices.IndexFunc(j.Ignored, func(a netip.Prefix) bool { return tooMany(a) || ours.Exists && !named(p, a) }); spared >= 0 {
 			return check.Failed(fmt.Sprintf("the jail %s bans nobody of %s, which host.allow does not name", name, j.Ignored[spared]), want, "fail2ban-client get "+name+" ignoreip; then correct ignoreip in /etc/fail2ban/jail.d and jail.local")
 		}
+		const sparing = "correct ignoreip and ignorecommand in /etc/fail2ban/jail.d and jail.local; then: fail2ban-client reload"
+		switch command := strings.Fields(j.Command); {
+		case len(command) > 0 && (ours.Exists || slices.Contains([]string{"true", "/bin/true", "/usr/bin/true", ":"}, command[0])):
+			return check.Failed(fmt.Sprintf("the jail %s bans only whom a command lets it: ignorecommand = %s", name, j.Command), want, sparing)
+		case len(command) > 0:
+			unsure = fmt.Sprintf("whom the jail %s bans, a command decides: look at what it spares: %s", name, j.Command)
+		case len(j.Spared) > 0 && ours.Exists:
+			return check.Failed(fmt.Sprintf("the jail %s does not ban %s, which host.allow does not name", name, j.Spared[0]), want, sparing)
+		case slices.ContainsFunc(j.Spared, func(s string) bool { return strings.ContainsAny(s, "/:") }): // no name of a machine
+			unsure = fmt.Sprintf("the jail %s bans nobody of %s: look whom that names", name, strings.Join(j.Spared, " "))
+		}
 		if found := judgeSource(name, j, f); found.Verdict != check.Pass {
 			return found
 		}
@@ -167,6 +181,9 @@ func verifyFail2ban(p *policy.Policy, f *Facts) check.Finding {
 			return found
 		}
 		banned += len(j.Banned)
+	}
+	if unsure != "" {
+		return check.Unseen("%s", unsure)
 	}
 	return check.Passed("jails that run and read what is written: %s; %d addresses are banned, and the kernel has them", strings.Join(wanted, ", "), banned)
 }

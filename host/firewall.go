@@ -256,14 +256,18 @@ func flushes(f *Facts) (who string, err error) {
 	if err != nil || unit.Enabled != "enabled" {
 		return "", err
 	}
-	file, err := f.File("/etc/nftables.conf")
-	if err == nil && flushLine.MatchString(file.Content) {
-		who = "nftables.service is enabled, and its /etc/nftables.conf flushes the rules of all others when the machine starts"
+	statements, err := f.NFTStatements()
+	for _, s := range statements {
+		if takesAway.MatchString(s.Text) {
+			return fmt.Sprintf("nftables.service is enabled, and its %s takes away the rules of others when the machine starts: %s", s.File, s.Text), nil
+		}
 	}
-	return who, err
+	return "", err
 }
 
-var flushLine = regexp.MustCompile(`(?m)^\s*flush ruleset`)
+// takesAway is what empties tables that are not of the file's own: those of ufw, which
+// has iptables write them, and with all others ours.
+var takesAway = regexp.MustCompile(`^(flush ruleset\b|(flush|delete|destroy) table (ip |ip6 )?filter\b)`)
 
 // judgeOpen compares what ufw's own chain lets everybody reach with the rules.
 func judgeOpen(name, chain string, lines, rules []string, listeners []Listener) check.Finding {

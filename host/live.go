@@ -40,6 +40,10 @@ func (Live) ReadFile(path string) (FileState, error) {
 	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
 		s.Owner = ownerOf(st.Uid, st.Gid)
 	}
+	if fi.Mode().Type() == fs.ModeSymlink {
+		s.Target, err = os.Readlink(path)
+		return s, err
+	}
 	if !fi.Mode().IsRegular() {
 		return s, nil
 	}

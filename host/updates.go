@@ -2,8 +2,8 @@ package host
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/ringwall/ringwall/check"
@@ -101,8 +101,11 @@ func verifyUpdates(p *policy.Policy, f *Facts) check.Finding {
 		switch {
 		case err != nil:
 			return check.Unseen("%v", err)
-		case len(values) == 0 || values[len(values)-1] == "0" || values[len(values)-1] == "":
+		case len(values) == 0 || values[len(values)-1] == "0":
 			return check.Failed("apt-config dump: "+key+" is off", want, fix)
+		}
+		if days, err := strconv.Atoi(values[len(values)-1]); err == nil && days > 2 {
+			return check.Failed(fmt.Sprintf("apt-config dump: %s is %d days", key, days), want, fix)
 		}
 	}
 	if off, err := f.AptSettings("APT::Periodic::Enable"); err != nil || slices.Contains(off, "0") {
@@ -128,10 +131,7 @@ func verifyUpdates(p *policy.Policy, f *Facts) check.Finding {
 	if err != nil {
 		return check.Unseen("%v", err)
 	}
-	security := func(release []string) bool {
-		return slices.Contains(release, "l=Debian-Security") || slices.Contains(release, "o=Ubuntu") && slices.ContainsFunc(release, func(s string) bool { return strings.HasPrefix(s, "a=") && strings.HasSuffix(s, "-security") })
-	}
-	if !slices.ContainsFunc(archives, security) {
+	if !slices.ContainsFunc(archives, Archive.security) {
 		return check.Failed("apt knows no security archive: nothing would ever come from it", want, "name it in /etc/apt/sources.list, such as deb http://deb.debian.org/debian-security bookworm-security main; then: apt-get update")
 	}
 	for _, timer := range updateTimers {
@@ -161,6 +161,28 @@ func verifyUpdates(p *policy.Policy, f *Facts) check.Finding {
 	return check.Passed("both timers run, and the security archive is known and allowed")
 }
 
+// pinnedBack says of which security archive apt takes nothing, and why: it has less than
+// what is installed, or than another archive of the distribution, of which each older
+// version is then better.
+func pinnedBack(archives []Archive) string {
+	const installed = 100
+	for _, a := range archives {
+		if !a.security() {
+			continue
+		}
+		said := fmt.Sprintf("%s has the priority %d, and ", strings.Join(a.Release, ","), a.Priority)
+		if a.Priority < installed {
+			return fmt.Sprintf("%swhat is installed has %d: no update of it is taken", said, installed)
+		}
+		for _, o := range archives {
+			if o.Priority > a.Priority && (o.has("o=Debian") || o.has("o=Ubuntu")) {
+				return fmt.Sprintf("%s%s has %d: no update of it is taken", said, strings.Join(o.Release, ","), o.Priority)
+			}
+		}
+	}
+	return ""
+}
+
 // attacked are packages without whose updates the others are of little use.
 var attacked = []string{"openssh-server", "openssl", "libssl3", "libssl3t64", "libc6", "sudo", "systemd", "nginx", "linux-image-amd64", "linux-image-generic"}
 
@@ -173,21 +195,33 @@ func keptFromUpdates(f *Facts) (wrong, fix string, err error) {
 			return "", "", err
 		}
 		// As apt reads a switch.
-		if len(values) > 0 && !slices.Contains([]string{"0", "no", "false", "without", "off", "disable"}, strings.ToLower(values[len(values)-1])) {
+		if len(values) > 0 && !slices.Contains(aptOff, strings.ToLower(values[len(values)-1])) {
 			return "apt-config dump: " + key + " has apt take packages that nobody signed", "grep -rn " + key + " /etc/apt, and remove it", nil
 		}
 	}
-	never, err := f.AptSettings("Unattended-Upgrade::Package-Blacklist")
+	unsigned, err := f.UnsignedSource()
+	switch {
+	case err != nil:
+		return "", "", err
+	case unsigned != "":
+		return "apt takes packages that nobody signed: " + unsigned, "remove that, and have Signed-By name the key of who makes them", nil
+	}
+	const black, white = "Unattended-Upgrade::Package-Blacklist", "Unattended-Upgrade::Package-Whitelist"
+	never, err := f.aptPatterns(black)
 	if err != nil {
 		return "", "", err
 	}
-	for _, pattern := range never {
-		re, err := regexp.Compile("^(?:" + pattern + ")") // as Python's match has it
-		if err != nil {
-			return "", "", fmt.Errorf("Unattended-Upgrade::Package-Blacklist: %w", err)
+	only, err := f.aptPatterns(white)
+	if err != nil {
+		return "", "", err
+	}
+	for _, name := range append([]string{"zlib1g"}, attacked...) { // the first stands for all that nobody thinks of
+		named := func(p aptPattern) bool { return p.MatchString(name) }
+		if i := slices.IndexFunc(never, named); i >= 0 {
+			return fmt.Sprintf("%s has %q: %s is never updated", black, never[i].text, name), "grep -rn Package-Blacklist /etc/apt/apt.conf.d, and remove it", nil
 		}
-		if i := slices.IndexFunc(attacked, re.MatchString); i >= 0 {
-			return fmt.Sprintf("Unattended-Upgrade::Package-Blacklist has %q: %s is never updated", pattern, attacked[i]), "grep -rn Package-Blacklist /etc/apt/apt.conf.d, and remove it", nil
+		if len(only) > 0 && !slices.ContainsFunc(only, named) {
+			return fmt.Sprintf("%s has only %q: what it does not name, such as %s, is never updated", white, only[0].text, name), "grep -rn Package-Whitelist /etc/apt/apt.conf.d, and remove it", nil
 		}
 	}
 	held, err := f.ask(askHeld)
@@ -200,5 +234,17 @@ func keptFromUpdates(f *Facts) (wrong, fix string, err error) {
 			return name + " is held back, and never updated", "apt-mark unhold " + name, nil
 		}
 	}
-	return "", "", nil
+	const pins = "grep -rn Pin-Priority /etc/apt/preferences /etc/apt/preferences.d; grep -rn Default-Release /etc/apt; remove what holds it back; then: apt-cache policy"
+	archives, err := f.AptArchives()
+	if err != nil {
+		return "", "", err
+	}
+	if why := pinnedBack(archives); why != "" {
+		return "apt-cache policy: " + why, pins, nil
+	}
+	kept, err := f.HeldFromSecurity(attacked...)
+	if err != nil || len(kept) == 0 {
+		return "", "", err
+	}
+	return "apt-cache policy: the security archive has " + kept[0], pins, nil
 }
