@@ -57,7 +57,7 @@ func Join(inside, outside Report) Report {
 		}
 	}
 	for _, p := range pairs {
-		out.Results = append(out.Results, Result{p.Meta, p.judge(inside, outside)})
+		out.Results = append(out.Results, Result{Meta: p.Meta, Finding: p.judge(inside, outside)})
 	}
 	return out
 }

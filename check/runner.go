@@ -13,6 +13,10 @@ import (
 type Result struct {
 	Meta
 	Finding
+
+	// Took is how long the check took, without what it waited for its turn. JSON does
+	// not have it: two reports of the same are to be the same.
+	Took time.Duration
 }
 
 // Options bound a run. The zero value gives each check a minute.
@@ -56,7 +60,8 @@ func Run(ctx context.Context, checks []Check, opts Options) Report {
 	r.Results = make([]Result, len(todo))
 	var watching sync.Mutex
 	one := func(i int) {
-		res := Result{Meta: todo[i].Meta, Finding: runOne(ctx, todo[i], opts.PerCheck)}
+		res := Result{Meta: todo[i].Meta}
+		res.Finding, res.Took = runOne(ctx, todo[i], opts.PerCheck)
 		res.clean()
 		r.Results[i] = res
 		if opts.Progress != nil {
@@ -103,25 +108,32 @@ func (l lanes) run(one func(int)) {
 	wg.Wait()
 }
 
-func runOne(ctx context.Context, c Check, limit time.Duration) Finding {
+// runOne waits until a check may begin, and makes it.
+func runOne(ctx context.Context, c Check, limit time.Duration) (Finding, time.Duration) {
 	if c.Verify == nil {
-		return Unseen("%s has no proof", c.ID)
+		return Unseen("%s has no proof", c.ID), 0
 	}
 	if ctx.Err() == nil && c.Ready != nil {
 		if err := c.Ready(ctx); err != nil && ctx.Err() == nil {
 			f := Unseen("not made: %v", err)
 			f.Unmade = errors.As(err, new(Spent))
-			return f
+			return f, 0
 		}
 	}
 	switch err := ctx.Err(); {
 	case errors.Is(err, context.DeadlineExceeded):
 		f := Unseen("not made: the time for all checks (--timeout) was over before it")
 		f.Unmade = true
-		return f
+		return f, 0
 	case err != nil:
-		return Unseen("not made: the run was ended before it (%v)", err)
+		return Unseen("not made: the run was ended before it (%v)", err), 0
 	}
+	began := time.Now()
+	f := verify(ctx, c, limit)
+	return f, time.Since(began)
+}
+
+func verify(ctx context.Context, c Check, limit time.Duration) Finding {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	done := make(chan Finding, 1)

@@ -1,7 +1,9 @@
 package check_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -81,6 +83,24 @@ func TestRunBoundsTime(t *testing.T) {
 }
 
 // What nobody answered when the run was over was not refused.
+// TestRunSaysWhatTook: the time of the check itself, and none in JSON, where it would
+// make two reports of the same differ.
+func TestRunSaysWhatTook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := named("a/slow", func(context.Context) check.Finding { time.Sleep(3 * time.Second); return check.Passed("seen") })
+		c.Ready = func(context.Context) error { time.Sleep(time.Minute); return nil }
+		r := check.Run(t.Context(), []check.Check{c, named("a/none", nil)}, check.Options{})
+		if r.Results[0].Took != 3*time.Second || r.Results[1].Took != 0 {
+			t.Errorf("%v and %v", r.Results[0].Took, r.Results[1].Took)
+		}
+		with, _ := json.Marshal(r)
+		r.Results[0].Took = 0
+		if without, _ := json.Marshal(r); !bytes.Equal(with, without) {
+			t.Errorf("%s", with)
+		}
+	})
+}
+
 func TestRunCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ran := 0

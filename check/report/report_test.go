@@ -129,16 +129,28 @@ func TestJUnitValidates(t *testing.T) {
 		}
 	}
 	var got struct {
+		Time   string `xml:"time,attr"`
 		Suites []struct {
 			Name  string `xml:"name,attr"`
 			Tests int    `xml:"tests,attr"`
+			Time  string `xml:"time,attr"`
+			Cases []struct {
+				Time string `xml:"time,attr"`
+			} `xml:"testcase"`
 		} `xml:"testsuite"`
 	}
-	if err := xml.Unmarshal(written(t, report.JUnit, sample()), &got); err != nil {
+	r := sample()
+	for i := range r.Results {
+		r.Results[i].Took = time.Duration(i+1) * 1500 * time.Millisecond
+	}
+	if err := xml.Unmarshal(written(t, report.JUnit, r), &got); err != nil {
 		t.Fatal(err)
 	}
 	if len(got.Suites) != 2 || got.Suites[0].Name != "ringwall.app" || got.Suites[0].Tests != 2 {
 		t.Errorf("%+v", got)
+	}
+	if got.Time != "15.000" || got.Suites[0].Time != "4.500" || got.Suites[1].Cases[1].Time != "6.000" {
+		t.Errorf("times: %+v", got)
 	}
 }
 
