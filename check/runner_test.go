@@ -82,7 +82,6 @@ func TestRunBoundsTime(t *testing.T) {
 	})
 }
 
-// What nobody answered when the run was over was not refused.
 // TestRunSaysWhatTook: the time of the check itself, and none in JSON, where it would
 // make two reports of the same differ.
 func TestRunSaysWhatTook(t *testing.T) {
@@ -101,6 +100,7 @@ func TestRunSaysWhatTook(t *testing.T) {
 	})
 }
 
+// What nobody answered when the run was over was not refused.
 func TestRunCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ran := 0
