@@ -65,7 +65,7 @@ func refusedUnread(status int, signIn bool) bool {
 	switch status {
 	case http.StatusUnauthorized:
 		return !signIn
-	case http.StatusForbidden, http.StatusMethodNotAllowed:
+	case http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented:
 		return true
 	}
 	return false

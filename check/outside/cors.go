@@ -53,7 +53,7 @@ var corsOrigins = Check{
 				allowed := res.Header.Get("Access-Control-Allow-Origin")
 				with := strings.EqualFold(strings.TrimSpace(res.Header.Get("Access-Control-Allow-Credentials")), "true")
 				switch {
-				case res.Status >= 500 && plain.Status < 500:
+				case res.Status >= 500 && res.Status != http.StatusNotImplemented && plain.Status < 500: // 501 is of who knows no preflight
 					return check.Failed(fmt.Sprintf("%s is answered %s, without Origin %d", asked, res.Line(), plain.Status), want, fix)
 				case allowed == origin:
 					more := ""

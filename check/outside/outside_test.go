@@ -610,3 +610,27 @@ func TestALimitThatRefillsIsNotBlamed(t *testing.T) {
 		}
 	}
 }
+
+// TestAServerThatOnlyReads: who knows no other method than GET says so of all bodies
+// and of all preflights, which is neither a body that was taken nor an error.
+func TestAServerThatOnlyReads(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			w.WriteHeader(http.StatusNotImplemented)
+		}
+	}))
+	defer s.Close()
+	client, err := probe.New(s.URL, probe.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range outside.Checks() {
+		want, ok := map[string]check.Verdict{"outside/cors": check.Pass, "outside/body": check.Unknown}[c.ID]
+		if !ok {
+			continue
+		}
+		if f := c.Verify(t.Context(), outside.NewTarget(client)); f.Verdict != want {
+			t.Errorf("%s: %+v", c.ID, f)
+		}
+	}
+}
