@@ -98,8 +98,10 @@ func lookFromOutside(ctx context.Context, f checkFlags, t *target) (check.Report
 	if f.intrusive {
 		opts.PerCheck = 90 * time.Second
 	}
+	began := time.Now()
 	report := check.Run(ctx, checks, opts)
 	r.clear()
+	r.sentAll(time.Since(began))
 	report.Target, report.Version, report.Requests = t.url, version(), int(client.Sent())
 	return report, nil
 }
@@ -390,14 +392,14 @@ func (r *lookingRun) stillWelcome(ctx context.Context) {
 	r.shut = fmt.Sprintf("after %d requests the target does not answer this address any more (%v)", r.client.Sent(), err)
 }
 
-// announce says how much will be sent, before anything is: as much as the checks
-// say of themselves, and at most what is sent when nothing is seen at first.
+// announce says how much may be sent, before anything is: no more than the checks say
+// of themselves, and with what follows where nothing is seen at first. Most send less.
 func (r *lookingRun) announce(t *target, checks []check.Check) {
-	n, about, most := 0, 0, 0
+	n, once, most := 0, 0, 0
 	for _, c := range checks {
 		if c.Inside == "" {
 			n++
-			about += c.Most
+			once += c.Most
 			switch {
 			case c.Most == 0:
 			case r.fresh:
@@ -411,12 +413,19 @@ func (r *lookingRun) announce(t *target, checks []check.Check) {
 	if n == 1 {
 		many = "check"
 	}
-	limit := r.client.MaxRequests()
-	worse := ""
-	if about > limit {
-		worse = fmt.Sprintf(" (%d in the worst case: what might not fit then is not made, and says so)", about)
+	limit, more := r.client.MaxRequests(), ""
+	switch {
+	case once > limit:
+		more = fmt.Sprintf(" (%d in the worst case: what might not fit then is not made, and says so)", once)
+	case most > once && once < limit:
+		more = fmt.Sprintf(", or %d with second tries", min(most, limit))
 	}
-	fmt.Fprintf(os.Stderr, "%d %s of %s: about %d requests, at most %d%s\n", n, many, t.url, min(about, limit), min(most, limit), worse)
+	fmt.Fprintf(os.Stderr, "%d %s of %s: at most %d requests%s\n", n, many, t.url, min(once, limit), more)
+}
+
+// sentAll says what became of what was announced.
+func (r *lookingRun) sentAll(took time.Duration) {
+	fmt.Fprintf(os.Stderr, "%d requests were sent, in %.1f s\n", r.client.Sent(), took.Seconds())
 }
 
 // warnOfBans says first that not all checks will be made at once.
