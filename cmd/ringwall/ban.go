@@ -93,7 +93,7 @@ unless --force is given.`,
 			}
 			if own := sshClient(os.Getpid()); own.IsValid() && edge.BannedAs(p).Contains(own) && !force {
 				return &failure{fmt.Errorf("%s is where you are signed in from, %s: the API would be closed to you, and SSH too once the firewall holds bans", address(p), own),
-					1, "ringwall ban add --force " + args[0]}
+					1, "ringwall ban add --force " + shellWord(args[0])}
 			}
 			out, err := askBans(cmd, *file, banOrder{Do: "add", Prefix: p, For: d, Reason: reason, By: operator()})
 			if err == nil {

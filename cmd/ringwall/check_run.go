@@ -216,7 +216,7 @@ func pick(checks []check.Check, only, skip []string) ([]check.Check, error) {
 		case strings.TrimSpace(reason) == "":
 			return nil, fmt.Errorf("--skip %s: say why, as in --skip %s=\"the load balancer does it\"", s, id)
 		case !known(id):
-			return nil, fmt.Errorf("--skip %s: there is no such check here", id)
+			return nil, fmt.Errorf("--skip %s: there is no such check here%s", id, meant(id, checks))
 		}
 		for i := range checks {
 			if names(id, checks[i].ID) {
@@ -233,13 +233,40 @@ func pick(checks []check.Check, only, skip []string) ([]check.Check, error) {
 	}
 	for _, s := range only {
 		if !known(s) {
-			return nil, fmt.Errorf("--only %s: there is no such check here", s)
+			return nil, fmt.Errorf("--only %s: there is no such check here%s", s, meant(s, checks))
 		}
 	}
 	return slices.DeleteFunc(checks, func(c check.Check) bool {
 		return !slices.ContainsFunc(only, func(s string) bool { return names(s, c.ID) })
 	}), nil
 }
+
+// meant says which check a name was meant for, or with what those of its ring are made.
+func meant(s string, checks []check.Check) string {
+	ring, noun, slash := strings.Cut(s, "/")
+	var ids, rings []string
+	for _, c := range checks {
+		if !slash && strings.HasSuffix(c.ID, "/"+s) {
+			return ": did you mean " + c.ID + "?"
+		}
+		of, _, _ := strings.Cut(c.ID, "/")
+		ids, rings = append(ids, c.ID), append(rings, of+"/")
+	}
+	if with := madeWith[ring]; with != "" && !slices.Contains(rings, ring+"/") {
+		return ": those of " + ring + "/ are made " + with
+	}
+	if !slash || noun == "" {
+		ids = rings
+	}
+	if near := policy.Nearest(s, ids); near != "" {
+		return ": did you mean " + near + "?"
+	}
+	return ""
+}
+
+// madeWith is what the checks of a ring ask for.
+var madeWith = map[string]string{"app": "with a policy, --policy FILE", "edge": "with a policy, --policy FILE", "identity": "with a policy, --policy FILE",
+	"host": "on the server, with --inside", "inside": "on the server, with --inside", "outside": "of a URL"}
 
 func names(s, id string) bool {
 	return s == id || strings.HasSuffix(s, "/") && strings.HasPrefix(id, s)

@@ -56,7 +56,7 @@ func onServer() error {
 	case runtime.GOOS != "linux":
 		return &failure{fmt.Errorf("this is %s, and the host ring is for Debian and Ubuntu servers; nothing was done", runtime.GOOS), 2, "run it on the server"}
 	case os.Geteuid() != 0:
-		return &failure{errors.New("only root can look into sshd's settings and the firewall, and change them; nothing was done"), 2, "sudo " + strings.Join(append([]string{"ringwall"}, os.Args[1:]...), " ")}
+		return &failure{errors.New("only root can look into sshd's settings and the firewall, and change them; nothing was done"), 2, "sudo ringwall " + shellWords(os.Args[1:])}
 	}
 	return nil
 }

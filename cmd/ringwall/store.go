@@ -166,7 +166,7 @@ back to life. Passwords, locks and roles are those of the backup.`,
 				}
 				tables, kept, err := sqlitestore.Restore(ctx, args[0], file, force)
 				if errors.Is(err, fs.ErrExist) {
-					return &failure{fmt.Errorf("there is a store already: %s", file), 2, "ringwall store restore --force " + args[0] + ", which keeps the old one beside it"}
+					return &failure{fmt.Errorf("there is a store already: %s", file), 2, "ringwall store restore --force " + shellWord(args[0]) + ", which keeps the old one beside it"}
 				}
 				if err != nil {
 					return err

@@ -40,12 +40,12 @@ func explainArgs(cmd *cobra.Command, args []string, err error) error {
 			}
 		}
 		if near := policy.Nearest(args[0], names); near != "" {
-			help = strings.Join(append([]string{cmd.CommandPath(), near}, args[1:]...), " ")
+			help = strings.TrimSpace(cmd.CommandPath() + " " + near + " " + shellWords(args[1:]))
 		}
 		return &failure{fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath()), 2, help}
 	case len(args) > 0 && strings.HasPrefix(err.Error(), "unknown command"): // cobra.NoArgs
 		if cmd.Flag("policy") != nil && (strings.HasSuffix(args[0], ".yaml") || strings.HasSuffix(args[0], ".yml")) {
-			help = cmd.CommandPath() + " --policy " + args[0]
+			help = cmd.CommandPath() + " --policy " + shellWord(args[0])
 		}
 		return &failure{fmt.Errorf("%q is one word too many: %s takes flags alone", args[0], cmd.CommandPath()), 2, help}
 	case strings.Contains(err.Error(), "arg(s)"): // cobra's words
@@ -118,6 +118,15 @@ func repeat(cmd *cobra.Command, text string) string {
 		i = at + len(flags)
 	}
 	return strings.Join(words, " ")
+}
+
+// shellWords is a command line as a shell takes it.
+func shellWords(args []string) string {
+	quoted := make([]string, len(args))
+	for i, arg := range args {
+		quoted[i] = shellWord(arg)
+	}
+	return strings.Join(quoted, " ")
 }
 
 // shellWord quotes what a shell would not take as it is.

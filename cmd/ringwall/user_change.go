@@ -123,7 +123,7 @@ end; one that is given counts from the next refresh on.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if none == (len(args) > 1) {
-				return &failure{errors.New("name the roles, or say --none"), 2, "ringwall user role " + args[0] + " ROLE..."}
+				return &failure{errors.New("name the roles, or say --none"), 2, "ringwall user role " + shellWord(args[0]) + " ROLE..."}
 			}
 			return f.withAccounts(cmd, func(ctx context.Context, o office) error {
 				a, err := o.Find(ctx, args[0])
@@ -185,7 +185,7 @@ func userDeleteCommand(f *policyFlags) *cobra.Command {
 					return err
 				}
 				if !yes {
-					if err := confirm(cmd, a.Email+" will be deleted for good.", "ringwall user delete "+args[0]+" --yes"); err != nil {
+					if err := confirm(cmd, a.Email+" will be deleted for good.", "ringwall user delete "+shellWord(args[0])+" --yes"); err != nil {
 						return err
 					}
 				}
