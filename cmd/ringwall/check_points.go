@@ -33,6 +33,7 @@ type pointsBudget struct {
 	mu    sync.Mutex
 	spent float64
 	at    time.Time
+	stuck bool // another process did not let the file go
 }
 
 const (
@@ -42,6 +43,10 @@ const (
 	// spendable leaves room for what this address does meanwhile besides, and for
 	// points that the edge counts some seconds later than they are spent here.
 	spendable = 0.8
+
+	// lockPatience is how long another process may keep the file, which it needs for
+	// milliseconds.
+	lockPatience = 5 * time.Second
 )
 
 // spentPoints is what an earlier check left behind, by host.
@@ -51,9 +56,13 @@ type spentPoints map[string]struct {
 }
 
 // newPointsBudget goes on where the last check of the host from this machine stood.
-func newPointsBudget(host string, threshold int, dir state.Dir, now time.Time) (*pointsBudget, error) {
+func newPointsBudget(ctx context.Context, host string, threshold int, dir state.Dir, now time.Time) (*pointsBudget, error) {
 	b := &pointsBudget{threshold: threshold, host: strings.ToLower(host), dir: dir, at: now}
-	defer b.lock()()
+	unlock, err := b.lock(ctx)
+	if err != nil {
+		return b, err
+	}
+	defer unlock()
 	all, err := b.read()
 	if err == nil {
 		b.join(all, now)
@@ -88,57 +97,83 @@ func (b *pointsBudget) read() (all spentPoints, err error) {
 	return all, err
 }
 
-// lock keeps other processes from the file until unlock is called. Without a lock
-// two may spend the same points: that is no reason to look at nothing.
-func (b *pointsBudget) lock() (unlock func()) {
-	if b.dir != "" {
-		if unlock, err := b.dir.Lock(pointsLock); err == nil {
-			return unlock
+// lock keeps other processes from the file until unlock is called. One that does not let
+// it go, such as a check that was stopped, is waited for once, and no longer than ctx.
+// Where there can be no lock two may spend the same points: that is no reason to look
+// at nothing.
+func (b *pointsBudget) lock(ctx context.Context) (unlock func(), err error) {
+	if b.dir == "" {
+		return func() {}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, lockPatience)
+	defer cancel()
+	for {
+		unlock, err := b.dir.TryLock(pointsLock)
+		switch {
+		case err == nil:
+			b.stuck = false
+			return unlock, nil
+		case !errors.Is(err, state.ErrLocked):
+			return func() {}, nil
+		case b.stuck || probe.Pause(ctx, 10*time.Millisecond) != nil:
+			b.stuck = true
+			return nil, fmt.Errorf("another process keeps what earlier checks have spent, and does not let go: look for it with fuser -v %s", shellWord(b.dir.Path(pointsLock)))
 		}
 	}
-	return func() {}
 }
 
 // take spends points and leaves others, or says for how long they cannot be spent;
-// never is true when they are more than there can ever be.
-func (b *pointsBudget) take(points, others int, now time.Time) (wait time.Duration, never bool) {
+// never is true when they are more than there can ever be. An error says why nobody
+// knows how many are left.
+func (b *pointsBudget) take(ctx context.Context, points, others int, now time.Time) (wait time.Duration, never bool, err error) {
 	if b == nil || points == 0 {
-		return 0, false
+		return 0, false, nil
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	most := spendable * float64(b.threshold)
 	if float64(points) > most {
-		return 0, true
+		return 0, true, nil
 	}
-	defer b.lock()()
+	unlock, err := b.lock(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+	defer unlock()
 	if all, err := b.read(); err == nil {
 		b.join(all, now)
 	}
 	left := b.left(now)
 	if want := float64(points + others); want > most {
-		return untilOthers, false
+		return untilOthers, false, nil
 	} else if left+want > most {
 		over := left / max(most-want, 1e-3)
-		return time.Duration(float64(edge.PointsHalf)*math.Log2(over)).Truncate(time.Second) + time.Second, false
+		return time.Duration(float64(edge.PointsHalf)*math.Log2(over)).Truncate(time.Second) + time.Second, false, nil
 	}
 	b.spent, b.at = left+float64(points), now
 	_ = b.keep(now) // that it cannot be kept was said at the begin
-	return 0, false
+	return 0, false, nil
 }
 
 // untilOthers is longer than anybody waits: what is held for other checks is free once
 // these have been made, and in one lane they come after.
 const untilOthers = time.Duration(math.MaxInt64)
 
-// giveBack takes points back that were taken at a time and not earned.
-func (b *pointsBudget) giveBack(points int, then, now time.Time) {
+// giveBack takes points back that were taken at a time and not earned, also when ctx is
+// over. While another process does not let the file go they stay spent.
+func (b *pointsBudget) giveBack(ctx context.Context, points int, then, now time.Time) {
 	if b == nil || points <= 0 {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	defer b.lock()()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	unlock, err := b.lock(ctx)
+	if err != nil {
+		return
+	}
+	defer unlock()
 	if all, err := b.read(); err == nil {
 		b.join(all, now)
 	}
@@ -202,11 +237,14 @@ func (r *lookingRun) budget(ctx context.Context, t *target) *pointsBudget {
 	dir, err := openState()
 	var b *pointsBudget
 	if err == nil {
-		b, err = newPointsBudget(r.client.Base().Hostname(), threshold, dir, time.Now())
+		b, err = newPointsBudget(ctx, r.client.Base().Hostname(), threshold, dir, time.Now())
 	} else {
-		b, _ = newPointsBudget(r.client.Base().Hostname(), threshold, "", time.Now())
+		b, _ = newPointsBudget(ctx, r.client.Base().Hostname(), threshold, "", time.Now())
 	}
-	if err != nil {
+	switch {
+	case b.stuck:
+		r.note("%v; checks that could earn this address a ban are not made", err)
+	case err != nil:
 		r.note("nobody keeps what this check earns towards a ban of this address (%v): wait for 15 minutes before the next one", err)
 	}
 	return b
@@ -269,8 +307,12 @@ func (r *lookingRun) afford(ctx context.Context, id string, points int) error {
 		}
 	}
 	for {
-		wait, never := r.points.take(points, others, time.Now())
+		wait, never, err := r.points.take(ctx, points, others, time.Now())
 		switch {
+		case err != nil && ctx.Err() == nil:
+			return spent("it can earn this address %d points towards a ban, and nobody knows how many are spent: %v", points, err)
+		case err != nil:
+			return err
 		case never:
 			return spent("it can earn this address %d points, and the site's edge bans it at %d: %s", points, r.points.threshold, spareFirst)
 		case wait > r.patience()-r.waited:

@@ -27,7 +27,7 @@ func TestPointsAreSpentOnce(t *testing.T) {
 	}
 	now := time.Now()
 	open := func(host string) *pointsBudget {
-		b, err := newPointsBudget(host, 100, dir, now)
+		b, err := newPointsBudget(t.Context(), host, 100, dir, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,32 +49,76 @@ func TestPointsAreSpentOnce(t *testing.T) {
 		{points: 40, after: 2 * time.Second},
 	} {
 		now = now.Add(tt.after)
-		if wait, never := b.take(tt.points, 0, now); wait.Round(2*time.Second) != tt.wait.Round(2*time.Second) || never != tt.never {
+		if wait, never, _ := b.take(t.Context(), tt.points, 0, now); wait.Round(2*time.Second) != tt.wait.Round(2*time.Second) || never != tt.never {
 			t.Errorf("%d points: wait %v, never %v; want %v, %v", tt.points, wait, never, tt.wait, tt.never)
 		}
 		b = open("API.example.com") // another process
 	}
 	beside := open("api.example.com") // two at once
 	now = now.Add(time.Hour)
-	if wait, _ := b.take(60, 0, now); wait != 0 {
+	if wait, _, _ := b.take(t.Context(), 60, 0, now); wait != 0 {
 		t.Errorf("after an hour: wait %v", wait)
 	}
-	if wait, _ := beside.take(60, 0, now); wait == 0 {
+	if wait, _, _ := beside.take(t.Context(), 60, 0, now); wait == 0 {
 		t.Error("the points of the check beside it are not seen")
 	}
 	now = now.Add(-30 * time.Minute)
-	if wait, _ := open("api.example.com").take(60, 0, now); wait == 0 {
+	if wait, _, _ := open("api.example.com").take(t.Context(), 60, 0, now); wait == 0 {
 		t.Error("a clock that was set back gives points back")
 	}
-	if wait, _ := open("other.example.com").take(80, 0, now); wait != 0 {
+	if wait, _, _ := open("other.example.com").take(t.Context(), 80, 0, now); wait != 0 {
 		t.Errorf("another site's points are waited for: %v", wait)
 	}
 	if err := os.WriteFile(dir.Path(pointsFile), []byte("broken"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newPointsBudget("api.example.com", 100, dir, now); err == nil {
+	if _, err := newPointsBudget(t.Context(), "api.example.com", 100, dir, now); err == nil {
 		t.Error("a file that nobody can read is taken for none")
 	}
+}
+
+// TestAStuckCheckHoldsNobodyUp: a process that does not let the points go is waited for
+// no longer than --timeout, and once; nothing that could earn a ban is then made.
+func TestAStuckCheckHoldsNobodyUp(t *testing.T) {
+	dir, err := state.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		unlock, err := dir.Lock(pointsLock)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		short, end := context.WithTimeout(t.Context(), time.Second)
+		defer end()
+		if _, err := newPointsBudget(short, "api.example.com", 100, dir, began); err == nil || time.Since(began) != time.Second {
+			t.Errorf("with a second: %v after %v", err, time.Since(began))
+		}
+		c, err := probe.New("https://api.example.com", probe.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began = time.Now()
+		b, err := newPointsBudget(t.Context(), "api.example.com", 100, dir, began)
+		if err == nil || !strings.Contains(err.Error(), "fuser -v "+dir.Path(pointsLock)) || time.Since(began) > 6*time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		r := &lookingRun{client: c, points: b, flags: checkFlags{timeout: 5 * time.Minute}}
+		one := func(id string, points int) check.Check {
+			m := check.Meta{ID: id, Points: points}
+			return check.Check{Meta: m, Ready: r.ready(m), Verify: func(context.Context) check.Finding { return check.Passed("made") }}
+		}
+		began = time.Now()
+		res := check.Run(t.Context(), []check.Check{one("a", 9), one("b", 0), one("c", 9)}, check.Options{}).Results
+		if !res[0].Unmade || !strings.Contains(res[0].Got, "nobody knows how many are spent") || res[1].Verdict != check.Pass || !res[2].Unmade || time.Since(began) != 0 {
+			t.Errorf("%+v after %v", res, time.Since(began))
+		}
+		unlock()
+		if res := check.Run(t.Context(), []check.Check{one("a", 9)}, check.Options{}).Results; res[0].Verdict != check.Pass {
+			t.Errorf("let go: %+v", res)
+		}
+	})
 }
 
 // TestWhatCouldBanWaits: a check that may be afforded soon waits, one that may not
@@ -85,7 +129,7 @@ func TestWhatCouldBanWaits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, _ := newPointsBudget("api.example.com", 100, "", time.Now())
+		b, _ := newPointsBudget(t.Context(), "api.example.com", 100, "", time.Now())
 		r := &lookingRun{client: c, points: b, flags: checkFlags{timeout: 5 * time.Minute}}
 		began := time.Now()
 		one := func(id string, points int) check.Check {
@@ -142,12 +186,12 @@ func TestRequestsLast(t *testing.T) {
 func TestPointsAreSpentOnceByTwo(t *testing.T) {
 	const each = 40
 	if dir := os.Getenv("RINGWALL_TEST_SPENDS"); dir != "" {
-		b, err := newPointsBudget("api.example.com", 1000, state.Dir(dir), time.Now())
+		b, err := newPointsBudget(t.Context(), "api.example.com", 1000, state.Dir(dir), time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
 		for range each {
-			if wait, never := b.take(5, 0, time.Now()); wait > 0 || never {
+			if wait, never, _ := b.take(t.Context(), 5, 0, time.Now()); wait > 0 || never {
 				t.Fatal(wait, never)
 			}
 		}
@@ -171,7 +215,7 @@ func TestPointsAreSpentOnceByTwo(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	b, err := newPointsBudget("api.example.com", 1000, dir, time.Now())
+	b, err := newPointsBudget(t.Context(), "api.example.com", 1000, dir, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +263,7 @@ func TestPointsNotEarnedAreGivenBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, _ := newPointsBudget("api.example.com", 100, "", time.Now())
+		b, _ := newPointsBudget(t.Context(), "api.example.com", 100, "", time.Now())
 		r := &lookingRun{client: c, points: b}
 		m := check.Meta{ID: "app/a", Most: 5, Points: 50}
 		check.Run(t.Context(), []check.Check{{Meta: m, Ready: r.ready(m), Verify: r.mannered(m, func(ctx context.Context) check.Finding {
@@ -250,7 +294,7 @@ func TestEachHasItsTurn(t *testing.T) {
 		var last *check.Report
 		made := map[string]int{}
 		for range 4 {
-			b, _ := newPointsBudget("api.example.com", 100, "", time.Now())
+			b, _ := newPointsBudget(t.Context(), "api.example.com", 100, "", time.Now())
 			r := &lookingRun{client: c, points: b}
 			var checks []check.Check
 			for id, points := range map[string]int{"a": 10, "b": 11, "c": 30, "d": 31, "e": 60, "f": 90} {
@@ -280,10 +324,10 @@ func TestEachHasItsTurn(t *testing.T) {
 // TestWhatIsHeldForOthersIsNotWaitedFor: they come after it, in the same lane.
 func TestWhatIsHeldForOthersIsNotWaitedFor(t *testing.T) {
 	b := &pointsBudget{threshold: 100}
-	if wait, never := b.take(10, 90, time.Now()); never || wait < 24*time.Hour {
+	if wait, never, _ := b.take(t.Context(), 10, 90, time.Now()); never || wait < 24*time.Hour {
 		t.Errorf("it waits %v, never is %v", wait, never)
 	}
-	if wait, never := b.take(10, 10, time.Now()); never || wait != 0 {
+	if wait, never, _ := b.take(t.Context(), 10, 10, time.Now()); never || wait != 0 {
 		t.Errorf("with room for both it waits %v, never is %v", wait, never)
 	}
 }

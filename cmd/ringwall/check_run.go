@@ -298,7 +298,7 @@ func (r *lookingRun) ready(m check.Meta) func(context.Context) error {
 		}
 		took := time.Now()
 		if err := r.reserve(ctx, m); err != nil {
-			r.points.giveBack(m.Points, took, time.Now()) // nothing of it is sent
+			r.points.giveBack(ctx, m.Points, took, time.Now()) // nothing of it is sent
 			return err
 		}
 		return nil
@@ -353,7 +353,7 @@ func (r *lookingRun) mannered(m check.Meta, verify func(context.Context) check.F
 		tally := &probe.Tally{Heard: sum.hear}
 		defer func() {
 			r.over(m, tally.Sent())
-			r.points.giveBack(m.Points-sum.of(m.Points, tally.Sent()), took, time.Now())
+			r.points.giveBack(ctx, m.Points-sum.of(m.Points, tally.Sent()), took, time.Now())
 		}()
 		f := verify(probe.WithTally(probe.WithLog(ctx, log), tally))
 		f.Addresses = tally.Addresses()
