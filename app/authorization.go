@@ -40,14 +40,25 @@ var authorization = Control{
 		return "allow " + strings.Join(r.Allow, ", ")
 	},
 	Size: func(p *policy.Policy, c *probe.Client) (requests, points int) {
-		paths := len(p.App.Routes) + 1 + len(builtinPaths(p))
-		callers := 0
-		for _, role := range append(slices.Collect(maps.Keys(p.Identity.Roles)), "") {
-			if c.Token(role) != "" {
-				callers++
+		const forged = 10 // the first answer that is not the policy's is the last, such as to a token that is not known
+		paths := slices.Concat(probePaths(p), builtinPaths(p))
+		callers, _ := probeCallers(p, c)
+		rs, err := compileRoutes(p)
+		if err != nil { // nothing is sent
+			return 0, 0
+		}
+		for _, path := range paths {
+			route, _, _ := rs.match(http.MethodGet, path)
+			for _, who := range callers { // nobody's requests are answered 401, which weighs nothing
+				if who != nil && !route.Admits(who) {
+					points++
+				}
 			}
 		}
-		return paths * (callers + 1), paths * callers // nobody's requests are answered 401, which weighs nothing
+		if len(callers) > 1 {
+			points += forged
+		}
+		return len(paths) * len(callers), points
 	},
 	Verify: verifyAuthorization,
 }
@@ -123,6 +134,23 @@ func (x *Exchange) notAdmitted(allow []string) {
 		Err:    errors.New("this takes one of: " + strings.Join(allow, ", "))})
 }
 
+// someCaller is one with a token of which nobody said what role it has.
+const someCaller = "a signed-in caller"
+
+// probeCallers are nobody, and those that there is a token for, by what they are called.
+func probeCallers(p *policy.Policy, c *probe.Client) (callers map[string]*Caller, tokens map[string]string) {
+	callers, tokens = map[string]*Caller{"nobody": nil}, map[string]string{}
+	if t := c.Token(""); t != "" {
+		callers[someCaller], tokens[someCaller] = &Caller{}, t
+	}
+	for role := range p.Identity.Roles {
+		if t := c.Token(role); t != "" {
+			callers["a caller with the role "+role], tokens["a caller with the role "+role] = &Caller{Roles: []string{role}}, t
+		}
+	}
+	return callers, tokens
+}
+
 // verifyAuthorization asks for a path of each route as each caller there is a
 // token for, and as nobody, and compares who is let in with the policy. Only
 // GET is sent: a check changes nothing.
@@ -132,17 +160,7 @@ func verifyAuthorization(ctx context.Context, p *policy.Policy, c *probe.Client)
 		return check.Unseen("the policy's routes do not compile: %v", err)
 	}
 	const fix = "put the app ring in front of the API; `ringwall policy explain GET PATH` tells who may call what"
-	const ordinary = "a signed-in caller"
-	callers := map[string]*Caller{"nobody": nil}
-	tokens := map[string]string{}
-	if t := c.Token(""); t != "" {
-		callers[ordinary], tokens[ordinary] = &Caller{}, t
-	}
-	for role := range p.Identity.Roles {
-		if t := c.Token(role); t != "" {
-			callers["a caller with the role "+role], tokens["a caller with the role "+role] = &Caller{Roles: []string{role}}, t
-		}
-	}
+	callers, tokens := probeCallers(p, c)
 	var stopped, passed, byRole int
 	var needRole, unclear string
 	for _, path := range slices.Concat(probePaths(p), builtinPaths(p)) {
@@ -170,7 +188,7 @@ func verifyAuthorization(ctx context.Context, p *policy.Policy, c *probe.Client)
 			switch {
 			case res.Status == http.StatusTooManyRequests || res.Status == http.StatusServiceUnavailable:
 				return check.Unseen("%s", what)
-			case who == ordinary && res.Status != want:
+			case who == someCaller && res.Status != want:
 				unclear = what // the token may hold a role that its giver did not name
 				continue
 			case res.Status != want:
