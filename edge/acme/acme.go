@@ -114,7 +114,7 @@ func (m *Manager) Run(ctx context.Context, https, redirect string) {
 	defer cache.Stop()
 	config = m.configure(cache, https, redirect)
 	m.config.Store(config)
-	m.setAside(ctx, config)
+	m.mend(ctx, config)
 	if !m.handedOn(ctx) {
 		return
 	}

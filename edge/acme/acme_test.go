@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/certmagic"
+
 	"github.com/ringwall/ringwall"
 	"github.com/ringwall/ringwall/audit"
 	"github.com/ringwall/ringwall/edge/acme"
@@ -379,6 +381,64 @@ func TestTrapStoredPairThatDoesNotBelongTogether(t *testing.T) {
 	}
 	s.wait(audit.CertificateObtained)
 	s.served(a, old)
+}
+
+// TestTrapDamagedFiles is what the end of the machine leaves: a file of zeros, an empty
+// one, half of one. None of it keeps the site from its certificate.
+func TestTrapDamagedFiles(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "damaged.example.com")
+	a := pebbletest.Start(t, s.http, s.https, 90*24*time.Hour)
+	s.start(a)
+	s.wait(audit.CertificateObtained)
+	old := s.served(a, nil)
+	s.stop()
+	one := func(elem ...string) string {
+		t.Helper()
+		files, err := filepath.Glob(filepath.Join(append([]string{string(s.dir)}, elem...)...))
+		if err != nil || len(files) != 1 {
+			t.Fatalf("%v: %v, %v", elem, files, err)
+		}
+		return files[0]
+	}
+
+	// What is noted of a good certificate.
+	for _, damage := range []string{"", "{\"sans\": [", strings.Repeat("\x00", 512), "null"} {
+		writeFile(t, one("certificates", "*", s.name, s.name+".json"), []byte(damage))
+		s.start(a)
+		if e := s.wait(audit.CertificateFailed); !reads(e.Detail, s.name+".json", "made anew") {
+			t.Errorf("%q: detail %q", damage, e.Detail)
+		}
+		if leaf := s.served(a, nil); leaf.SerialNumber.Cmp(old.SerialNumber) != 0 {
+			t.Errorf("%q: another certificate is served", damage)
+		}
+		s.stop()
+	}
+
+	// The account, while there is no certificate, and a lock of the process that ended.
+	for _, damage := range []string{"", strings.Repeat("\x00", 512), "half"} {
+		for _, file := range []string{"*.json", "*.key"} {
+			if err := os.RemoveAll(filepath.Dir(one("certificates", "*", s.name, s.name+".crt"))); err != nil {
+				t.Fatal(err)
+			}
+			lock := filepath.Join(string(s.dir), "locks", certmagic.StorageKeys.Safe("issue_cert_"+s.name)+".lock")
+			if err := os.MkdirAll(filepath.Dir(lock), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			writeFile(t, lock, []byte(strings.Repeat("\x00", 100)))
+			writeFile(t, one("acme", "*", "users", "*.com", file), []byte(damage))
+			s.start(a)
+			if e := s.wait(audit.CertificateFailed); !reads(e.Detail, lock, "removed") {
+				t.Errorf("%q: detail %q", damage, e.Detail)
+			}
+			if e := s.wait(audit.CertificateFailed); !reads(e.Detail, "account", ".broken") {
+				t.Errorf("%q: detail %q", damage, e.Detail)
+			}
+			s.wait(audit.CertificateObtained)
+			s.served(a, old)
+			s.stop()
+		}
+	}
 }
 
 func TestMistakes(t *testing.T) {
