@@ -190,7 +190,9 @@ func verifyChain(ctx context.Context, out io.Writer, st store.Chain, log chain.L
 	if r.Entries == 0 {
 		return errors.New("the chain is empty: there is nothing to verify")
 	}
-	fmt.Fprintf(out, "good: %s, %s to %s\nhead %s\n", count(int(r.Entries), "event"), stamp(r.First), stamp(r.Last), r.Head)
+	if _, err := fmt.Fprintf(out, "good: %s, %s to %s\nhead %s\n", count(int(r.Entries), "event"), stamp(r.First), stamp(r.Last), r.Head); err != nil {
+		return err // the head is to be kept
+	}
 	if r.Base.Seq > 0 {
 		fmt.Fprintf(out, "those before, up to %s, were pruned on %s\n", r.Base, stamp(r.Pruned))
 	}

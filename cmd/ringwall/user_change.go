@@ -53,8 +53,7 @@ the terminal, or read with --password-stdin, or made with --generate.`,
 					return printJSON(cmd, row)
 				}
 				fmt.Fprintf(cmd.OutOrStdout(), "%s has an account, with %s\n", a.Email, rolesOf(a))
-				pw.tell(cmd, n.Password)
-				return nil
+				return pw.tell(cmd, n.Password)
 			})
 		},
 	}
@@ -163,8 +162,7 @@ which counts as verified from now on.`,
 					return err
 				}
 				fmt.Fprintf(cmd.OutOrStdout(), "%s has a new password, and its sessions have ended\n", a.Email)
-				pw.tell(cmd, text)
-				return nil
+				return pw.tell(cmd, text)
 			})
 		},
 	}
@@ -246,8 +244,12 @@ func (f *passwordFlags) read(cmd *cobra.Command) (string, error) {
 }
 
 // tell prints a generated password, which is kept nowhere.
-func (f *passwordFlags) tell(cmd *cobra.Command, pw string) {
-	if f.generate {
-		fmt.Fprintf(cmd.OutOrStdout(), "password: %s\nIt is not shown again.\n", pw)
+func (f *passwordFlags) tell(cmd *cobra.Command, pw string) error {
+	if !f.generate {
+		return nil
 	}
+	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "password: %s\nIt is not shown again.\n", pw); err != nil {
+		return &failure{fmt.Errorf("the password was made, and is lost: %w", err), 1, "ringwall user passwd ACCOUNT --generate"}
+	}
+	return nil
 }
