@@ -37,6 +37,11 @@ func (s *Store) backup(ctx context.Context, file string) ([]Table, error) {
 		return nil, fs.ErrExist
 	}
 	part := file + ".part"
+	whole, err := claim(part)
+	if err != nil {
+		return nil, err
+	}
+	defer whole.release()
 	defer removeAll(part)
 	if err := snapshot(ctx, s.file, part); err != nil {
 		return nil, err
@@ -95,6 +100,11 @@ func restore(ctx context.Context, backup, file string, replace bool) (all []Tabl
 		return nil, "", err
 	}
 	part := file + ".part"
+	whole, err := claim(part)
+	if err != nil {
+		return nil, "", err
+	}
+	defer whole.release()
 	defer removeAll(part)
 	if err := snapshot(ctx, backup, part); err != nil {
 		return nil, "", err
@@ -130,16 +140,8 @@ func keep(ctx context.Context, file, name string) error {
 	return os.Link(file, name)
 }
 
-// snapshot copies the database of a file, as it is at one moment, to a new one.
+// snapshot copies the database of a file, as it is at one moment, to an empty one.
 func snapshot(ctx context.Context, from, to string) error {
-	removeAll(to)
-	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
 	db, err := readOnly(from)
 	if err != nil {
 		return err
@@ -235,9 +237,13 @@ func renew(ctx context.Context, file string) ([]Table, error) {
 	return all, errors.Join(s.Close(), syncFile(file)) // Close moves all into the file
 }
 
+// besides are the ends of the names of what SQLite keeps beside a file.
+var besides = []string{"-wal", "-shm", "-journal"}
+
 // removeAll removes a file that is not whole.
 func removeAll(file string) {
-	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
+	_ = os.Remove(file)
+	for _, suffix := range besides {
 		_ = os.Remove(file + suffix)
 	}
 }

@@ -2,6 +2,7 @@ package sqlitestore_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -258,5 +259,88 @@ func TestRestoreRefuses(t *testing.T) {
 	sameTables(t, "after refusals", tables(t, open(t, file)), want)
 	if left, _ := filepath.Glob(filepath.Join(dir, "*.part*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// Two that back up to the same name at once do not write into each other's file: the
+// one that succeeds has a whole one. What a killed one left is no matter.
+func TestBackupTwiceAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, filepath.Join(dir, "ringwall.db"))
+	fill(t, s, 200)
+	for round := range 10 {
+		to := filepath.Join(dir, fmt.Sprint("backup", round))
+		if err := os.WriteFile(to+".part", []byte("half of it"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var errs [2]error
+		var wg sync.WaitGroup
+		for i := range errs {
+			wg.Go(func() { _, errs[i] = s.Backup(t.Context(), to) })
+		}
+		wg.Wait()
+		good := 0
+		for _, err := range errs {
+			switch {
+			case err == nil:
+				good++
+			case !errors.Is(err, fs.ErrExist) && !strings.Contains(err.Error(), "another process is writing"):
+				t.Error(err)
+			}
+		}
+		if good != 1 {
+			t.Errorf("%d succeeded: %v", good, errs)
+		}
+		if n, err := open(t, to).CountAccounts(t.Context()); n != 200 || err != nil {
+			t.Errorf("%d accounts, %v", n, err)
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*.part*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// What the log grows to while somebody reads for long is given back.
+func TestLogIsBounded(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ringwall.db")
+	s := open(t, file)
+	fill(t, s, 1)
+	db, err := sql.Open("sqlite", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	tx, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if err := tx.QueryRow("SELECT count(*) FROM accounts").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	const bound = 16 << 20
+	size := func() int64 {
+		fi, err := os.Stat(file + "-wal")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fi.Size()
+	}
+	name := strings.Repeat("n", 1<<20)
+	for i := 0; size() < bound+4<<20; i++ {
+		if err := s.CreateAccount(t.Context(), store.Account{ID: fmt.Sprint("x", i), Email: fmt.Sprint("x", i), Name: name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 { // the first has all written into the file, the next begins the log anew
+		if err := s.CreateAccount(t.Context(), store.Account{ID: fmt.Sprint("y", i), Email: fmt.Sprint("y", i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := size(); got > bound {
+		t.Errorf("the log has %d bytes", got)
 	}
 }

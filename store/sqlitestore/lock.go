@@ -22,8 +22,67 @@ type fileLock struct{ f *os.File }
 
 // openLock opens the lock of a store's file and takes it not yet.
 func openLock(file string) (*fileLock, error) {
-	f, err := os.OpenFile(file+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := makeFile(file + ".lock")
+	if errors.Is(err, fs.ErrExist) {
+		f, err = os.OpenFile(file+".lock", os.O_RDWR|syscall.O_NOFOLLOW, 0)
+	}
 	return &fileLock{f}, err
+}
+
+// makeFile makes a file that is not there, for the owner alone. What root makes in
+// the folder of another user is that user's: else a command that root types would
+// lock the server out.
+func makeFile(file string) (*os.File, error) {
+	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil || os.Geteuid() != 0 {
+		return f, err
+	}
+	fi, err := os.Stat(filepath.Dir(file))
+	if err == nil {
+		st := fi.Sys().(*syscall.Stat_t)
+		err = f.Chown(int(st.Uid), int(st.Gid))
+	}
+	if err != nil {
+		f.Close()
+		_ = os.Remove(file)
+		return nil, err
+	}
+	return f, nil
+}
+
+// claim takes a file that is going to be written, and empties it. It is an error when
+// another process is writing it; what one left that was killed is no matter.
+func claim(file string) (*fileLock, error) {
+	for {
+		f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		l := &fileLock{f}
+		if err := l.alone(); err != nil {
+			l.release()
+			if errors.Is(err, ErrInUse) {
+				err = fmt.Errorf("another process is writing %s", file)
+			}
+			return nil, err
+		}
+		mine, err := f.Stat()
+		if err == nil {
+			if now, serr := os.Lstat(file); serr != nil || !os.SameFile(now, mine) {
+				l.release() // the one before has ended, and removed it
+				continue
+			}
+			err = f.Truncate(0)
+		}
+		if err != nil {
+			l.release()
+			return nil, err
+		}
+		for _, suffix := range besides {
+			_ = os.Remove(file + suffix)
+		}
+		return l, nil
+	}
 }
 
 // lockFolder makes those that open a store in one folder take turns: of several

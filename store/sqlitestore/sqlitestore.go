@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"modernc.org/sqlite"
@@ -154,6 +155,7 @@ func connect(file, begin string, more ...string) (*sql.DB, error) {
 			"secure_delete(ON)", // what is deleted is overwritten
 			"trusted_schema(OFF)",
 			"cell_size_check(ON)",
+			"journal_size_limit(16777216)", // what the log grew to during a backup is given back
 		}, more...),
 	}
 	c, err := sqlite.NewConnector((&url.URL{Scheme: "file", Path: file, RawQuery: q.Encode()}).String())
@@ -164,17 +166,28 @@ func connect(file, begin string, more ...string) (*sql.DB, error) {
 }
 
 // private makes the file when it is missing and takes all access to it from
-// others. SQLite gives those beside it the same mode.
+// others. SQLite gives those beside it the same mode. A link that another user may
+// have put there is not followed: it could lead root to any file.
 func private(file string) error {
-	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := makeFile(file)
 	if err == nil {
 		return f.Close()
 	}
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
+	fi, err := os.Lstat(file)
+	if err != nil {
+		return err
+	}
+	if st := fi.Sys().(*syscall.Stat_t); fi.Mode()&fs.ModeSymlink != 0 && st.Uid != 0 && int(st.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s is a link of another user (uid %d): name the file itself", file, st.Uid)
+	}
+	if file, err = filepath.EvalSymlinks(file); err != nil {
+		return err
+	}
 	for _, suffix := range []string{"", "-wal", "-shm"} {
-		fi, err := os.Stat(file + suffix)
+		fi, err := os.Lstat(file + suffix)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && suffix != "":
 			continue
