@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -79,6 +80,10 @@ func planFirewall(p *policy.Policy, f *Facts) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
+	uplinks, err := allUplinks(f)
+	if err != nil {
+		return nil, err
+	}
 	there, err := f.UFWRules()
 	if err != nil {
 		return nil, err
@@ -96,6 +101,9 @@ func planFirewall(p *policy.Policy, f *Facts) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := judgeBeside(f, want, uplinks, six); err != nil {
+		return nil, err
+	}
 	more, err := planUFWFamilies(f, six)
 	if err != nil {
 		return nil, err
@@ -105,7 +113,7 @@ func planFirewall(p *policy.Policy, f *Facts) ([]Change, error) {
 		changes = append(changes, ufw("firewall: refuse what no rule allows", false, "default", "deny", "incoming"))
 	}
 	for _, rule := range there {
-		if forEverybody(rule) && !slices.Contains(want, rule) {
+		if forEverybody(rule, uplinks) && !slices.Contains(want, rule) {
 			changes = append(changes, ufw("firewall: close what the policy does not name: "+rule, false, append([]string{"--force", "delete"}, strings.Fields(rule)...)...))
 		}
 	}
@@ -166,10 +174,22 @@ func planUFWFamilies(f *Facts, six bool) ([]Change, error) {
 }
 
 // forEverybody reports a rule that lets the whole Internet in: one without a
-// source or an interface. Rules for some, and those that refuse, are left alone.
-func forEverybody(rule string) bool {
+// source, or an interface that leads nowhere else. Rules for some, those that
+// refuse and those for what goes out are left alone.
+func forEverybody(rule string, uplinks []string) bool {
 	word := strings.Fields(rule)
-	return len(word) > 0 && (word[0] == "allow" || word[0] == "limit") && !slices.Contains(word, "from") && !slices.Contains(word, "on")
+	on := after(word, "on")
+	return len(word) > 1 && (word[0] == "allow" || word[0] == "limit") && word[1] != "out" && !slices.Contains(word, "from") && (on == "" || leadsOut(on, uplinks))
+}
+
+// allUplinks are the interfaces that lead out, over IPv4 or IPv6.
+func allUplinks(f *Facts) ([]string, error) {
+	four, err := f.Uplinks()
+	if err != nil {
+		return nil, err
+	}
+	six, err := f.Uplinks6()
+	return slices.Concat(four, six), err
 }
 
 func verifyFirewall(p *policy.Policy, f *Facts) check.Finding {
@@ -183,6 +203,10 @@ func verifyFirewall(p *policy.Policy, f *Facts) check.Finding {
 		return check.Unseen("%v", err)
 	}
 	six, err := f.HasIPv6()
+	if err != nil {
+		return check.Unseen("%v", err)
+	}
+	uplinks, err := allUplinks(f)
 	if err != nil {
 		return check.Unseen("%v", err)
 	}
@@ -205,12 +229,7 @@ func verifyFirewall(p *policy.Policy, f *Facts) check.Finding {
 		if !slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "-A INPUT -j ufw") }) {
 			return check.Failed(name+": the rules of ufw are not in force", want, "ufw reload")
 		}
-		for _, line := range lines {
-			if strings.HasPrefix(line, "-A INPUT ") && strings.HasSuffix(line, "-j ACCEPT") {
-				return check.Failed(name+": another program lets in: "+line, want, "find who adds it, and remove it: iptables -S INPUT")
-			}
-		}
-		if f := judgeOpen(name, chain, lines, rules, listeners); f.Verdict == check.Fail {
+		if f := judgeOpen(name, chain, lines, rules, uplinks, listeners); f.Verdict != check.Pass {
 			return f
 		}
 	}
@@ -269,41 +288,101 @@ func flushes(f *Facts) (who string, err error) {
 // has iptables write them, and with all others ours.
 var takesAway = regexp.MustCompile(`^(flush ruleset\b|(flush|delete|destroy) table (ip |ip6 )?filter\b)`)
 
-// judgeOpen compares what ufw's own chain lets everybody reach with the rules.
-func judgeOpen(name, chain string, lines, rules []string, listeners []Listener) check.Finding {
+// judgeOpen compares what the kernel lets everybody reach, by whatever chain, with
+// the rules.
+func judgeOpen(name, chain string, lines, rules, uplinks []string, listeners []Listener) check.Finding {
 	const want, fix = "everything is refused but the ports that host.firewall.open names", "ringwall host apply"
+	holes, closed, err := compareOpen(chain, lines, rules, uplinks, listeners)
+	switch {
+	case err != nil:
+		return check.Unseen("the live rules of %s: %v", name, err)
+	case len(holes) > 0 && !holes[0].through(chain):
+		return check.Failed(name+": "+besideUFW+holes[0].last(), want, findHole)
+	case len(holes) > 0:
+		return check.Failed(name+": open to everybody, and not in the policy: "+holes[0].last(), want, fix+", or name it in host.firewall.open")
+	case len(closed) > 0:
+		return check.Failed(name+": "+closed[0]+" is closed, and the policy opens it", want, fix)
+	}
+	return check.Finding{Verdict: check.Pass}
+}
+
+const (
+	besideUFW = "another program, or a file of ufw's, lets in: "
+	findHole  = "find who adds it, and remove it: iptables -S; grep -n ACCEPT /etc/ufw/*.rules"
+)
+
+// compareOpen returns the ways in for everybody that the rules do not name, and those
+// ports of the rules that no way leads to. What ufw has from some addresses alone is
+// its owner's own word; of others that counts for networks that are no part of the
+// Internet.
+func compareOpen(chain string, lines, rules, uplinks []string, listeners []Listener) (holes []inlet, closed []string, err error) {
 	open := map[string]bool{}
 	for _, rule := range rules {
 		open[strings.Fields(rule)[1]] = false
 	}
-	for _, line := range lines {
-		rest, ok := strings.CutPrefix(line, "-A "+chain+" ")
-		word := strings.Fields(rest)
-		if !ok || slices.Contains(word, "-s") || slices.Contains(word, "-i") || !slices.Contains([]string{"ACCEPT", "ufw-user-limit-accept", "ufw6-user-limit-accept"}, after(word, "-j")) {
+	ways, err := inlets(filterRules(lines))
+	for _, way := range ways {
+		own := way.through(chain)
+		if way.harmless() || way.fromInside(uplinks) || way.from(func(p netip.Prefix) bool { return private(p) || own && !tooMany(p) }) {
 			continue
 		}
-		port := after(word, "--dport")
-		if port == "" {
-			port = after(word, "--dports")
-		}
-		for n := range strings.SplitSeq(port, ",") {
-			at := n + "/" + after(word, "-p")
-			if _, named := open[at]; !named {
-				// ufw allow 80 opens it for UDP, too, where as a rule nothing listens.
-				if _, tcp := open[n+"/tcp"]; tcp && !slices.ContainsFunc(listeners, func(l Listener) bool { return fmt.Sprintf("%d/%s", l.Port, l.Protocol) == at }) {
-					continue
+		named := slices.ContainsFunc(way.ports(), func(ports []string) bool {
+			return !slices.ContainsFunc(ports, func(port string) bool {
+				at := port + "/" + way.protocol()
+				if _, named := open[at]; named {
+					open[at] = true
+					return false
 				}
-				return check.Failed(name+": open to everybody, and not in the policy: "+line, want, fix+", or name it in host.firewall.open")
-			}
-			open[at] = true
+				// ufw allow 80 opens it for UDP, too, where as a rule nothing listens.
+				_, tcp := open[port+"/tcp"]
+				return !own || !tcp || slices.ContainsFunc(listeners, func(l Listener) bool { return fmt.Sprintf("%d/%s", l.Port, l.Protocol) == at })
+			})
+		})
+		if !named {
+			holes = append(holes, way)
 		}
 	}
 	for at, seen := range open {
 		if !seen {
-			return check.Failed(name+": "+at+" is closed, and the policy opens it", want, fix)
+			closed = append(closed, at)
 		}
 	}
-	return check.Finding{Verdict: check.Pass}
+	slices.Sort(closed)
+	return holes, closed, err
+}
+
+// private reports a network that no address of the Internet is in.
+func private(p netip.Prefix) bool {
+	return p.Addr().IsPrivate() && (p.Bits() >= 8 || p.Addr().Is6() && p.Bits() == 7)
+}
+
+// judgeBeside is an error when more comes in than ufw could close, so that an apply
+// would undo itself at its end.
+func judgeBeside(f *Facts, rules, uplinks []string, six bool) error {
+	there, err := f.Installed("iptables")
+	if err != nil || !there {
+		return err
+	}
+	families := map[string]bool{"ufw-user-input": false}
+	if six {
+		families["ufw6-user-input"] = true
+	}
+	for chain, ipv6 := range families {
+		lines, err := f.Filter(ipv6)
+		if err != nil {
+			return err
+		}
+		holes, _, err := compareOpen(chain, lines, rules, uplinks, nil)
+		if err != nil {
+			return err
+		}
+		for _, way := range holes {
+			if !way.through(chain) {
+				return errors.New(besideUFW + way.last() + ": " + findHole + ", or waive host/firewall")
+			}
+		}
+	}
+	return nil
 }
 
 // after is the word that follows another, "" when there is none.

@@ -25,14 +25,14 @@ func exactly(name, value string) setting { return setting{name, value, []string{
 // Not among them: forwarding, which containers and tunnels need, and accept_ra,
 // by which many servers get their IPv6 address.
 func networkSettings(f *Facts) ([]setting, error) {
-	uplinks, err := f.UplinkCount()
+	uplinks, err := f.Uplinks()
 	if err != nil {
 		return nil, err
 	}
 	// Strict drops what would be answered another way, which on a server with
 	// several uplinks is honest traffic (RFC 3704, section 2.3).
 	reverse := setting{"", "1", []string{"1"}}
-	if uplinks > 1 {
+	if len(uplinks) > 1 {
 		reverse = setting{"", "2", []string{"1", "2"}}
 	}
 	var list []setting

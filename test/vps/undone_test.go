@@ -25,6 +25,8 @@ var undone = []struct{ control, line, back string }{
 	{"host/firewall", "systemctl disable ufw", "systemctl enable ufw"},
 	{"host/firewall", "printf 'flush ruleset\n' >/etc/nftables.conf; systemctl enable nftables", "systemctl disable nftables; rm /etc/nftables.conf"},
 	{"host/firewall", "mkdir /etc/nftables.d; printf 'flush ruleset\n' >/etc/nftables.d/x.nft; printf 'include \"/etc/nftables.d/*.nft\"\n' >/etc/nftables.conf; systemctl enable nftables", "systemctl disable nftables; rm -r /etc/nftables.conf /etc/nftables.d"},
+	{"host/firewall", "sed -i '/^COMMIT/i -A ufw-before-input -p tcp --dport 5432 -j ACCEPT' /etc/ufw/before.rules && ufw reload", "sed -i /5432/d /etc/ufw/before.rules && ufw reload"},
+	{"host/firewall", "iptables -N mine && iptables -A mine -p tcp --dport 5432 -j ACCEPT && iptables -I INPUT -j mine", "iptables -D INPUT -j mine && iptables -F mine && iptables -X mine"},
 	{"host/fail2ban", "systemctl disable fail2ban", "systemctl enable fail2ban"},
 	{"host/fail2ban", "fail2ban-client set sshd addignoreip 0.0.0.0/0", "fail2ban-client set sshd delignoreip 0.0.0.0/0"},
 	{"host/fail2ban", "fail2ban-client set recidive addignoreip 198.51.100.0/24", "fail2ban-client set recidive delignoreip 198.51.100.0/24"},

@@ -1,0 +1,151 @@
+package host_test
+
+import (
+	"maps"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/host"
+	"github.com/ringwall/ringwall/policy"
+)
+
+const showUnit = "systemctl show --no-pager --property=LoadState,ActiveState,UnitFileState -- "
+
+// walled is a server with ufw as an apply leaves it: the rules are those of Debian
+// 12, word for word, which 13 and Ubuntu 22.04 and 24.04 have too.
+func walled(t *testing.T) texts {
+	t.Helper()
+	rules := func(name string) string {
+		b, err := os.ReadFile("testdata/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	return texts{
+		files: map[string]host.FileState{
+			"/etc/os-release": debian, "/proc/net/if_inet6": file("1"), "/proc/net/route": file(routes), "/etc/ufw/ufw.conf": file("ENABLED=yes\n"), "/etc/default/ufw": file("IPV6=yes\n"),
+			"/proc/net/ipv6_route": file("20010db8000000000000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001     ens3\n" +
+				"00000000000000000000000000000000 00 00000000000000000000000000000000 00 fe800000000000000000000000000001 00000400 00000001 00000000 00000003     ens3\n" +
+				"00000000000000000000000000000000 00 00000000000000000000000000000000 00 00000000000000000000000000000000 ffffffff 00000001 00000000 00200200       lo\n"),
+		},
+		said: map[string]string{
+			"iptables -S": rules("ufw4.txt"), "ip6tables -S": rules("ufw6.txt"),
+			"ss -Hlntup":                   "tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:((\"sshd\",pid=1,fd=3))\n",
+			showUnit + "ssh.socket":        "LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n",
+			showUnit + "ufw.service":       "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n",
+			showUnit + "nftables.service":  "LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n",
+			showUnit + "firewalld.service": "LoadState=not-found\nActiveState=inactive\nUnitFileState=\n",
+			isInstalled + "ufw":            "installed 0.36\n",
+			isInstalled + "iptables":       "installed 1.8\n",
+			"ufw status verbose":           "Status: active\nDefault: deny (incoming), allow (outgoing), disabled (routed)\n",
+			"ufw show added":               "Added user rules (see 'ufw status' for running firewall):\nufw limit 22/tcp\nufw allow 80/tcp\nufw allow 443/tcp\nufw allow out 53/udp\nufw allow in on docker0 to any port 53\n",
+		},
+	}
+}
+
+const isInstalled = "dpkg-query -W -f ${db:Status-Status} ${Version}\n -- "
+
+func (m texts) and(command, lines string) texts {
+	m.said = maps.Clone(m.said)
+	m.said[command] += lines
+	return m
+}
+
+// TestWaysThroughTheFirewall: ufw's own rules are known by heart, and whatever else
+// lets everybody in is found, whichever chain it is in.
+func TestWaysThroughTheFirewall(t *testing.T) {
+	const other, open = "another program, or a file of ufw's, lets in: ", "open to everybody, and not in the policy: "
+	for _, tt := range []struct {
+		name, command, lines string
+		want                 check.Verdict
+		got                  string
+	}{
+		{"right", "", "", check.Pass, "INPUT drops"},
+		{"docker's and fail2ban's chains", "iptables -S", "-N DOCKER\n-N f2b-sshd\n-A FORWARD -j DOCKER\n-A DOCKER -d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT\n" +
+			"-A INPUT -p tcp -m multiport --dports 22 -j f2b-sshd\n-A f2b-sshd -s 192.0.2.7/32 -j REJECT --reject-with icmp-port-unreachable\n-A f2b-sshd -j RETURN\n", check.Pass, ""},
+		{"libvirt's", "iptables -S", "-A INPUT -j LIBVIRT_INP\n-A LIBVIRT_INP -i virbr0 -p udp -m udp --dport 53 -j ACCEPT\n", check.Pass, ""},
+		{"podman's", "iptables -S", "-A INPUT -m comment --comment \"netavark firewall rules\" -j NETAVARK_INPUT\n-A NETAVARK_INPUT -s 10.88.0.0/16 -p udp -m udp --dport 53 -j ACCEPT\n", check.Pass, ""},
+		{"ufw allow from 192.0.2.7", "iptables -S", "-A ufw-user-input -s 192.0.2.7/32 -p tcp -m tcp --dport 5432 -j ACCEPT\n", check.Pass, ""},
+		{"ufw allow 80", "iptables -S", "-A ufw-user-input -p udp -m udp --dport 80 -j ACCEPT\n", check.Pass, ""},
+		{"a port of the policy, by another", "iptables -S", "-A INPUT -p tcp -m multiport --dports 80,443 -j ACCEPT\n", check.Pass, ""},
+
+		{"on INPUT", "iptables -S", "-A INPUT -p tcp -m tcp --dport 5432 -j ACCEPT\n", check.Fail, other + "-A INPUT -p tcp"},
+		{"a file of ufw's", "iptables -S", "-A ufw-before-input -p tcp -m tcp --dport 5432 -j ACCEPT\n", check.Fail, other + "-A ufw-before-input"},
+		{"over IPv6", "ip6tables -S", "-A ufw6-before-input -p tcp -m tcp --dport 5432 -j ACCEPT\n", check.Fail, "IPv6: " + other},
+		{"an own chain", "iptables -S", "-N mine\n-A INPUT -j mine\n-A mine -p tcp -m tcp --dport 5432 -j ACCEPT\n", check.Fail, other + "-A mine"},
+		{"by goto", "iptables -S", "-A INPUT -p tcp -m tcp --dport 5432 -g mine\n-A mine -j ACCEPT\n", check.Fail, other + "-A mine -j ACCEPT"},
+		{"all of it", "iptables -S", "-A ufw-after-input -j ACCEPT\n", check.Fail, other},
+		{"what a program decides", "iptables -S", "-A INPUT -j NFQUEUE --queue-num 0\n", check.Fail, other},
+		{"some of the ports", "iptables -S", "-A INPUT -p tcp -m multiport --dports 80,5432 -j ACCEPT\n", check.Fail, other},
+		{"a range of ports", "iptables -S", "-A INPUT -p tcp -m tcp --dport 22:6000 -j ACCEPT\n", check.Fail, other},
+		{"all but one port", "iptables -S", "-A INPUT -p tcp -m tcp ! --dport 22 -j ACCEPT\n", check.Fail, other},
+		{"the same port of another protocol", "iptables -S", "-A INPUT -p udp -m udp --dport 443 -j ACCEPT\n", check.Fail, other},
+		{"all but one address", "iptables -S", "-A INPUT ! -s 192.0.2.7/32 -p tcp -m tcp --dport 5432 -j ACCEPT\n", check.Fail, other},
+		{"half of the Internet", "iptables -S", "-A ufw-user-input -s 0.0.0.0/1 -p tcp -m tcp --dport 5432 -j ACCEPT\n", check.Fail, open},
+		{"a source that only a comment names", "iptables -S", "-A ufw-user-input -p tcp -m tcp --dport 5432 -m comment --comment \"x -s 192.0.2.7/32 \\\" -i lo\" -j ACCEPT\n", check.Fail, open},
+		{"new connections, too", "iptables -S", "-A INPUT -m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT\n", check.Fail, other},
+		{"on the interface that leads out", "iptables -S", "-A ufw-user-input -i eth0 -p tcp -m tcp --dport 5432 -j ACCEPT\n", check.Fail, open},
+		{"on that and others", "iptables -S", "-A INPUT -i e+ -p tcp -m tcp --dport 5432 -j ACCEPT\n", check.Fail, other},
+		{"on the one of IPv6", "ip6tables -S", "-A INPUT -i ens3 -p tcp -m tcp --dport 5432 -j ACCEPT\n", check.Fail, other},
+		{"on all but loopback", "iptables -S", "-A INPUT ! -i lo -p tcp -m tcp --dport 5432 -j ACCEPT\n", check.Fail, other},
+		{"addresses of the Internet, not by ufw", "iptables -S", "-A INPUT -s 198.51.100.0/24 -j ACCEPT\n", check.Fail, other},
+		{"ufw's own rule", "iptables -S", "-A ufw-user-input -p tcp -m tcp --dport 8000 -j ACCEPT\n", check.Fail, open + "-A ufw-user-input -p tcp -m tcp --dport 8000"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := walled(t).and(tt.command, tt.lines)
+			f, _ := host.Verify("host/firewall", policy.Default(), host.NewFacts(m), time.Now())
+			if f.Verdict != tt.want || !strings.Contains(f.Got, tt.got) {
+				t.Errorf("%v: %s; want %v: %s", f.Verdict, f.Got, tt.want, tt.got)
+			}
+			// An apply would find the same at its end, and undo all: its plan says so before.
+			_, err := planOf("host/firewall", m)
+			if wants := strings.Contains(tt.got, other); wants != (err != nil) || wants && !strings.Contains(err.Error(), "lets in: ") {
+				t.Errorf("the plan: %v", err)
+			}
+		})
+	}
+	m := walled(t)
+	m.said["iptables -S"] = strings.ReplaceAll(m.said["iptables -S"], "-A ufw-before-input -j ufw-user-input\n", "")
+	if f, _ := host.Verify("host/firewall", policy.Default(), host.NewFacts(m), time.Now()); f.Verdict != check.Fail || !strings.Contains(f.Got, "22/tcp is closed") {
+		t.Errorf("a chain that nothing leads to: %v %s", f.Verdict, f.Got)
+	}
+	m = walled(t)
+	delete(m.files, "/proc/net/route")
+	if f, _ := host.Verify("host/firewall", policy.Default(), host.NewFacts(m), time.Now()); f.Verdict != check.Unknown {
+		t.Errorf("no routes are seen: %v %s", f.Verdict, f.Got)
+	}
+	var deep strings.Builder // each chain twice: more ways than anybody could look at
+	for i := range 40 {
+		from, to := "c"+strings.Repeat("x", i), "c"+strings.Repeat("x", i+1)
+		deep.WriteString(strings.Repeat("-A "+from+" -j "+to+"\n", 2))
+	}
+	m = walled(t).and("iptables -S", "-A INPUT -j c\n"+deep.String())
+	if f, _ := host.Verify("host/firewall", policy.Default(), host.NewFacts(m), time.Now()); f.Verdict != check.Unknown {
+		t.Errorf("too many ways: %v %s", f.Verdict, f.Got)
+	}
+}
+
+func planOf(id string, m host.Source) ([]host.Change, error) {
+	for _, c := range host.Controls() {
+		if c.ID == id {
+			return c.Plan(policy.Default(), host.NewFacts(m))
+		}
+	}
+	panic("no control " + id)
+}
+
+// TestPlanOfTheFirewall: a rule for the interface that leads out is for everybody, and
+// closed; what goes out, and what comes from within, is left alone.
+func TestPlanOfTheFirewall(t *testing.T) {
+	if changes, err := planOf("host/firewall", walled(t)); err != nil || len(changes) != 0 {
+		t.Errorf("%v, %+v", err, changes)
+	}
+	changes, err := planOf("host/firewall", walled(t).and("ufw show added", "ufw allow in on eth0 to any port 5432\n"))
+	if err != nil || len(changes) != 1 || strings.Join(changes[0].Command.Argv, " ") != "ufw --force delete allow in on eth0 to any port 5432" {
+		t.Errorf("%v, %+v", err, changes)
+	}
+}
