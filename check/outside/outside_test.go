@@ -574,21 +574,31 @@ func TestEveryCheckOfADeadServerIsUnknown(t *testing.T) {
 			target := outside.NewTarget(client)
 			target.PlainPort, target.SSHPort = strconv.Itoa(dead), strconv.Itoa(dead)
 			if c.ID == "outside/ports" {
-				// Closed ports are what it looks for. Unknown is what it could not try.
-				if client, err = probe.New("https://gone.invalid", probe.Options{}); err != nil {
-					t.Fatal(err)
-				}
-				target = outside.NewTarget(client)
-				target.Lookup = func(context.Context, string) ([]net.IP, error) { return nil, errors.New("no such host") }
-				if name != "down" {
-					target.Lookup = func(context.Context, string) ([]net.IP, error) { return []net.IP{net.IPv4bcast}, nil } // nobody may connect there
-				}
+				target = unseen(t, name != "down")
 			}
 			if f := find(t, c, target); f.Verdict != check.Unknown || f.Got == "" {
 				t.Errorf("%s, %s: %v %q", name, c.ID, f.Verdict, f.Got)
 			}
 		}
 	}
+}
+
+// unseen is a target whose ports cannot be looked at: its name is not known, or this
+// machine may not connect to it.
+func unseen(t *testing.T, named bool) *outside.Target {
+	t.Helper()
+	client, err := probe.New("https://gone.invalid", probe.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := outside.NewTarget(client)
+	target.Lookup = func(context.Context, string) ([]net.IP, error) {
+		if named {
+			return []net.IP{net.IPv4bcast}, nil
+		}
+		return nil, errors.New("no such host")
+	}
+	return target
 }
 
 // TestALimitThatRefillsIsNotBlamed: what never goes down does not show whom it counts.

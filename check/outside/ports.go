@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/ringwall/ringwall/check"
@@ -27,7 +28,10 @@ var privatePorts = []int{
 }
 
 // ports connects to each private port at every address of the host, IPv4 and
-// IPv6, and says nothing there but what shows whether the API is behind it.
+// IPv6, and says nothing there but what shows whether the API is behind it. Silence
+// tells that a port is closed only of an address that answers on the target's own
+// port, and does so after all the others: a dead host is silent too, and so is one
+// that has banned this address in the middle of the look.
 var ports = Check{
 	Meta: check.Meta{
 		ID:    "outside/ports",
@@ -45,8 +49,11 @@ var ports = Check{
 		const want = "no answer on any port but 80, 443 and SSH's"
 		const fix = "have the API listen on 127.0.0.1; ufw default deny incoming; ufw allow OpenSSH; ufw allow 80,443/tcp; ufw enable (Docker publishes ports past ufw: write 127.0.0.1:8000:8000)"
 		addrs, err := t.addresses(ctx)
-		if err != nil {
+		switch {
+		case err != nil:
 			return check.Unseen("the host's addresses: %v", err)
+		case len(addrs) == 0:
+			return check.Unseen("the host has no address")
 		}
 		list := t.Ports
 		if list == nil {
@@ -59,13 +66,13 @@ var ports = Check{
 			what string
 		}
 		var found []open
-		var noRoute, untried, looked []string
+		var noRoute, untried, mute, looked []string
 		addrs = oneOfEach(addrs)
 		for _, a := range addrs {
 			var mu sync.Mutex
 			var wg sync.WaitGroup
 			var most atomic.Int32 // that are asked what they are
-			unreachable, spent := 0, 0
+			refused, unreachable, spent := 0, 0, 0
 			slots := make(chan struct{}, 8)
 			for _, p := range list {
 				slots <- struct{}{}
@@ -87,6 +94,8 @@ var ports = Check{
 						found = append(found, open{addr, what})
 					case errors.Is(err, probe.ErrNoRequests), ctx.Err() != nil:
 						spent++
+					case errors.Is(err, syscall.ECONNREFUSED):
+						refused++
 					case probe.Unreachable(err):
 						unreachable++
 					}
@@ -98,8 +107,17 @@ var ports = Check{
 				noRoute = append(noRoute, a.String())
 			case unreachable+spent > 0:
 				untried = append(untried, fmt.Sprintf("%d of %d ports of %s", unreachable+spent, len(list), a))
-			default:
+			case refused == len(list):
 				looked = append(looked, a.String())
+			default:
+				switch err := t.alive(ctx, a); {
+				case err == nil:
+					looked = append(looked, a.String())
+				case errors.Is(err, probe.ErrNoRequests), ctx.Err() != nil:
+					untried = append(untried, "whether "+a.String()+" answers at all")
+				default:
+					mute = append(mute, a.String())
+				}
 			}
 		}
 		missed := "" // what could not be tried never hides what was found open
@@ -108,6 +126,9 @@ var ports = Check{
 		}
 		if len(noRoute) > 0 {
 			missed += "; this machine has no way to " + strings.Join(noRoute, ", ") + ": look from one that has"
+		}
+		if len(mute) > 0 {
+			missed += "; nobody answers at " + strings.Join(mute, ", ") + " at all, not on port " + portOf(t.Client.Host()) + " either"
 		}
 		if len(found) > 0 {
 			slices.SortFunc(found, func(a, b open) int { return strings.Compare(a.addr, b.addr) })
@@ -128,6 +149,19 @@ var ports = Check{
 		}
 		return check.Passed("%d ports are closed at %s", len(list), strings.Join(looked, " and "))
 	},
+}
+
+// alive reports whether anybody is at an address of the host's: the target's own
+// port is open there, or refused.
+func (t *Target) alive(ctx context.Context, a net.IP) error {
+	conn, err := t.Client.DialPort(ctx, net.JoinHostPort(a.String(), portOf(t.Client.Host())), 5*time.Second)
+	switch {
+	case err == nil:
+		conn.Close()
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return nil
+	}
+	return err
 }
 
 // oneOfEach keeps the first address of IPv4 and the first of IPv6: a name with

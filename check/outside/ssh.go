@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -37,8 +38,11 @@ var sshKeys = Check{
 			port = "22"
 		}
 		addrs, err := t.addresses(ctx)
-		if err != nil {
+		switch {
+		case err != nil:
 			return check.Unseen("the host's addresses: %v", err)
+		case len(addrs) == 0:
+			return check.Unseen("the host has no address")
 		}
 		var offered, silent, shut []string
 		for _, a := range oneOfEach(addrs) {
@@ -51,6 +55,11 @@ var sshKeys = Check{
 				case ctx.Err() != nil:
 					silent = append(silent, "no time was left for "+address)
 				case errors.As(err, &closed) && closed.Op == "dial" && !probe.Unreachable(err):
+					// Silence is a closed port only of an address that answers elsewhere.
+					if !errors.Is(err, syscall.ECONNREFUSED) && t.alive(ctx, a) != nil {
+						silent = append(silent, "nobody answers at "+a.String()+" at all: "+err.Error())
+						break
+					}
 					shut = append(shut, "nobody answers at "+address)
 				default:
 					silent = append(silent, fmt.Sprintf("no SSH at %s: %v", address, err))

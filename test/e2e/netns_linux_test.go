@@ -335,3 +335,45 @@ func TestCheckLooksAtBothAddresses(t *testing.T) {
 		t.Errorf("a name with one address: %q at %v", got["outside/ports"], at["outside/ports"])
 	}
 }
+
+// TestCheckOfADeadHost: what drops all that comes, on one of its addresses or on
+// both, has no closed ports, as far as anybody knows.
+func TestCheckOfADeadHost(t *testing.T) {
+	w := newWorld(t)
+	w.names(t, "192.0.2.1 both.example.com", "2001:db8::1 both.example.com", "192.0.2.1 four.example.com")
+	for _, network := range []string{"tcp4", "tcp6"} {
+		l, err := in(t, w.server, func() (net.Listener, error) { return net.Listen(network, ":443") })
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+	}
+	drop := func(rule ...string) {
+		for _, args := range [][]string{{"flush", "ruleset"}, {"add", "table", "inet", "dead"}, {"add", "chain", "inet", "dead", "in", "{ type filter hook input priority 0; }"}, append([]string{"add", "rule", "inet", "dead", "in"}, rule...)} {
+			ip(t, append([]string{"netns", "exec", w.server, tool(t, "nft")}, args...)...)
+		}
+	}
+	for _, tt := range []struct {
+		name, rule    string
+		verdict, said string
+	}{
+		{"four", "tcp dport != 443 drop", "pass", "ports are closed at 192.0.2.1"},
+		{"both", "meta nfproto ipv6 meta l4proto tcp drop", "unknown", "nobody answers at 2001:db8::1 at all"},
+		{"four", "meta l4proto tcp drop", "unknown", "nobody answers at 192.0.2.1 at all"},
+	} {
+		drop(strings.Fields(tt.rule)...)
+		cmd := exec.Command("ip", "netns", "exec", w.outside, binary, "check", "https://"+tt.name+".example.com", "--i-own-this", "--only", "outside/ports", "--fail-on", "never", "--format", "json")
+		cmd.Dir = t.TempDir()
+		cmd.Env = append(os.Environ(), "RINGWALL_STATE="+cmd.Dir)
+		var r struct {
+			Results []struct{ Verdict, Got string }
+		}
+		out, err := cmd.Output()
+		if err == nil {
+			err = json.Unmarshal(out, &r)
+		}
+		if err != nil || len(r.Results) != 1 || r.Results[0].Verdict != tt.verdict || !strings.Contains(r.Results[0].Got, tt.said) {
+			t.Errorf("%s: %v, want %s, %q\n%s", tt.rule, err, tt.verdict, tt.said, out)
+		}
+	}
+}
