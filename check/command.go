@@ -3,6 +3,7 @@ package check
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -26,8 +27,8 @@ var given = []*regexp.Regexp{
 }
 
 // Command is a command and what it printed, as evidence: the first lines of it,
-// none that may hold a secret, and of a log only how long it is. An error stands
-// in the place of the output.
+// none that may hold a secret, and of a log or of nft's JSON only how long it is. An
+// error stands in the place of the output.
 func Command(argv []string, printed string, err error) Exchange {
 	e := Exchange{Sent: "$ " + shown(strings.ReplaceAll(strings.Join(argv, " "), "\n", `\n`))}
 	switch printed = strings.TrimRight(printed, "\n"); {
@@ -37,6 +38,8 @@ func Command(argv []string, printed string, err error) Exchange {
 		e.Received = "[nothing]"
 	case argv[0] == "journalctl":
 		e.Received = fmt.Sprintf("[%d lines]", strings.Count(printed, "\n")+1)
+	case argv[0] == "nft" && slices.Contains(argv, "-j"): // one line of JSON, of any length
+		e.Received = fmt.Sprintf("[%d bytes]", len(printed))
 	default:
 		e.Received = shown(printed)
 	}

@@ -20,6 +20,7 @@ func TestCommandsAsEvidence(t *testing.T) {
 		{"nothing", "systemctl show x", "", nil, "[nothing]"},
 		{"an error", "sshd -T", "", errors.New("sshd: no such program"), "[sshd: no such program]"},
 		{"a log", "journalctl -n 3", "a\nb\n" + secret + "\n", nil, "[3 lines]"},
+		{"nft's JSON", "nft -j list ruleset", `{"nftables":[]}` + "\n", nil, "[15 bytes]"},
 		{"a variable", "systemctl show x", "User=api\nEnvironment=JWT_SECRET=" + secret + " PORT=1\n", nil, "User=api\n[redacted]"},
 		{"a URL", "ps", "postgres://api:" + secret + "@db/api", nil, "[redacted]"},
 		{"JSON", "cat", `{"password": "` + secret + `"}`, nil, "[redacted]"},

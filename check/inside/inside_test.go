@@ -116,8 +116,9 @@ const (
 	https   = "   0: 00000000:01BB 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 13 1\n"
 	all6    = "   0: 00000000000000000000000000000000:1F40 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 14 1\n"
 	local6  = "   0: 00000000000000000000000001000000:1F40 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 15 1\n"
-	ufwOn   = "Status: active\nDefault: deny (incoming), allow (outgoing), disabled (routed)\n\nTo                         Action      From\n--                         ------      ----\n22/tcp                     LIMIT IN    Anywhere\n80,443/tcp                 ALLOW IN    Anywhere\n"
-	ufw8000 = ufwOn + "8000/tcp                   ALLOW IN    Anywhere\n"
+	noIPv6  = "00000000000000000000000000000001 01 80 10 80       lo\n"
+	anIPv6  = noIPv6 + "20010db8000000000000000000000001 02 40 00 80     eth0\n"
+	nothing = "-P INPUT ACCEPT\n-P FORWARD ACCEPT\n-P OUTPUT ACCEPT\n"
 )
 
 // The forms of secrets, put together here so that no scanner takes them for some.
@@ -211,27 +212,48 @@ func raisers() map[string]fake {
 
 func TestEveryCheck(t *testing.T) {
 	active := map[string]string{"systemctl is-active": "active\n"}
-	sees := map[string]string{"ufw": ufwOn}
 	shipped := map[string]string{"dpkg-query -S -- /usr/bin/su /bin/su": "util-linux: /bin/su\n"}
 	proxy := map[string]string{"proc/net/tcp": tcpHead + https + local, "proc/9/fd/3": "-> socket:[13]", "proc/9/comm": "nginx\n", "proc/9/cgroup": "0::/system.slice/nginx.service\n"}
 	for id, cases := range map[string]map[check.Verdict]map[string]fake{
 		"inside/listeners": {
 			check.Pass: {
-				"loopback":            {files: map[string]string{"proc/net/tcp": tcpHead + local + https, "proc/net/tcp6": tcpHead + local6}, commands: sees},
-				"behind the firewall": {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: sees},
-				"behind nftables": {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: map[string]string{
-					"ufw": "fails", "nft": "table inet f {\n chain in {\n  type filter hook input priority filter; policy drop;\n  tcp dport { 22, 80, 443 } accept\n }\n}\n"}},
+				"loopback":            {files: map[string]string{"proc/net/tcp": tcpHead + local + https, "proc/net/tcp6": tcpHead + local6, "proc/net/if_inet6": anIPv6}, commands: ufw(t, "", "")},
+				"behind the firewall": {files: map[string]string{"proc/net/tcp": tcpHead + all, "proc/net/tcp6": tcpHead + all6, "proc/net/if_inet6": anIPv6}, commands: ufw(t, "", "")},
+				"another port":        {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: ufw(t, "-A ufw-user-input -p tcp -m multiport --dports 7000:7999,8001 -j ACCEPT", "")},
+				"refused first":       {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: ufw(t, "-A ufw-user-input -p tcp -m tcp --dport 8000 -j DROP\n-A ufw-user-input -i eth0 -j ACCEPT", "")},
+				"others of the kind":  {files: map[string]string{"proc/net/tcp": tcpHead + https}, commands: ufw(t, "-A ufw-user-input -i wg0 -j ACCEPT", "")},
+				"behind nftables":     {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: nft("inet", "drop", nftLoopback, nftKnown, nftPorts(`{"set":[22,80,443]}`, "accept"))},
+				"an nftables of ours": {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: nft("inet", "accept", nftLoopback, nftKnown, nftPorts(`{"set":[22,{"range":[80,443]}]}`, "accept"), `{"reject":null}`)},
+				"of other protocols":  {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: nft("inet", "drop", `{"match":{"op":"!=","left":{"payload":{"protocol":"ip6","field":"saddr"}},"right":"::2"}},{"accept":null}`, `{"match":{"op":"==","left":{"payload":{"protocol":"udp","field":"sport"}},"right":67}},{"accept":null}`)},
+				"where goto ends":     {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: nft("inet", "drop", `{"goto":{"target":"empty"}}`, `{"accept":null}`)},
+				"dropped by port":     {files: map[string]string{"proc/net/tcp": tcpHead + all, "proc/net/tcp6": tcpHead + all6, "proc/net/if_inet6": anIPv6}, commands: nft("inet", "drop", nftPorts("8000", "drop"), `{"match":{"op":"==","left":{"meta":{"key":"iifname"}},"right":"eth0"}},{"accept":null}`)},
 			},
 			check.Fail: {
-				"no firewall":        {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: map[string]string{"ufw": "Status: inactive\n", "nft": ""}},
-				"let in":             {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: map[string]string{"ufw": ufw8000}},
-				"let in on IPv6":     {files: map[string]string{"proc/net/tcp": tcpHead, "proc/net/tcp6": tcpHead + all6}, commands: map[string]string{"ufw": ufw8000}},
-				"nothing, unguarded": {files: map[string]string{"proc/net/tcp": tcpHead + local}, commands: map[string]string{"ufw": "Status: inactive\n", "nft": ""}},
+				"no firewall":        {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: map[string]string{"iptables": nothing, "nft": nftEmpty}},
+				"let in":             {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: ufw(t, "-A ufw-user-input -p tcp -m tcp --dport 8000 -j ACCEPT", "")},
+				"let in on IPv6":     {files: map[string]string{"proc/net/tcp": tcpHead, "proc/net/tcp6": tcpHead + all6, "proc/net/if_inet6": anIPv6}, commands: ufw(t, "", "-A ufw6-user-input -p tcp -m tcp --dport 8000:8010 -j ACCEPT")},
+				"IPv4 on [::]":       {files: map[string]string{"proc/net/tcp": tcpHead, "proc/net/tcp6": tcpHead + all6, "proc/net/if_inet6": noIPv6}, commands: ufw(t, "-A ufw-user-input -p tcp -m tcp --dport 8000 -j ACCEPT", "")},
+				"before ufw's":       {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: ufw(t, "-A ufw-before-logging-input -p tcp -m tcp --dport 8000 -j ACCEPT", "")},
+				"a chain of another": {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: ufw(t, "-N mine\n-A mine ! -i lo -m comment --comment \"-p udp\" -j ACCEPT\n-A ufw-before-logging-input -g mine", "")},
+				"nothing, unguarded": {files: map[string]string{"proc/net/tcp": tcpHead + local}, commands: map[string]string{"iptables": nothing, "nft": nftEmpty}},
+				"IPv6, unguarded":    {files: map[string]string{"proc/net/tcp": tcpHead + local, "proc/net/if_inet6": anIPv6}, commands: nft("ip", "drop", nftLoopback)},
+				"IPv4 alone dropped": {files: map[string]string{"proc/net/tcp": tcpHead, "proc/net/tcp6": tcpHead + all6, "proc/net/if_inet6": anIPv6}, commands: nft("ip", "drop", nftLoopback)},
+				"IPv6 alone dropped": {files: map[string]string{"proc/net/tcp": tcpHead, "proc/net/tcp6": tcpHead + all6, "proc/net/if_inet6": anIPv6}, commands: nft("ip6", "drop", nftLoopback)},
+				"another protocol":   {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: nft("inet", "accept", `{"match":{"op":"!=","left":{"payload":{"protocol":"udp","field":"dport"}},"right":53}},{"drop":null}`)},
+				"a map of verdicts":  {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: nft("inet", "drop", `{"vmap":{"key":{"payload":{"protocol":"tcp","field":"dport"}},"data":{"set":[[22,{"accept":null}],[8000,{"accept":null}]]}}}`)},
 			},
 			check.Unknown: {
-				"not root":   {uid: 1000, files: map[string]string{"proc/net/tcp": tcpHead + all}},
-				"no proc":    {},
-				"no command": {files: map[string]string{"proc/net/tcp": tcpHead + all}},
+				"not root":     {uid: 1000, files: map[string]string{"proc/net/tcp": tcpHead + all}},
+				"no proc":      {},
+				"no command":   {files: map[string]string{"proc/net/tcp": tcpHead + all}},
+				"it fails":     {files: map[string]string{"proc/net/tcp": tcpHead + https}, commands: map[string]string{"iptables": "fails", "nft": "fails"}},
+				"one fails":    {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: map[string]string{"iptables": nothing, "nft": "fails"}},
+				"not a word":   {files: map[string]string{"proc/net/tcp": tcpHead + https}, commands: map[string]string{"iptables": "", "nft": "{}"}},
+				"an interface": {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: nft("inet", "drop", `{"match":{"op":"==","left":{"meta":{"key":"iifname"}},"right":"eth0"}},{"accept":null}`)},
+				"ufw, on eth0": {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: ufw(t, "-A ufw-user-input -i eth0 -j ACCEPT", "")},
+				"from some":    {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: ufw(t, "-A ufw-user-input -s 192.0.2.0/24 -p tcp -m tcp --dport 8000 -j ACCEPT", "")},
+				"a named set":  {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: nft("inet", "drop", nftPorts(`"@open"`, "accept"))},
+				"another's":    {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: ufw(t, "-A ufw-user-input -p tcp -j NFQUEUE --queue-num 0", "")},
 			},
 		},
 		"inside/confinement": {
@@ -402,6 +424,42 @@ func TestEveryCheck(t *testing.T) {
 			t.Errorf("%s is not described", c.ID)
 		}
 	}
+}
+
+// ufw is what iptables lists of ufw as Debian 12 ships it, with SSH and the web let
+// in, and with more rules before its last ones.
+func ufw(t *testing.T, four, six string) map[string]string {
+	t.Helper()
+	// What iptables made, nft shows in part.
+	commands := map[string]string{"nft": `{"nftables":[{"chain":{"family":"ip","table":"filter","name":"INPUT","type":"filter","hook":"input","policy":"drop"}},{"chain":{"family":"ip","table":"filter","name":"ufw"}},` +
+		`{"rule":{"family":"ip","table":"filter","chain":"INPUT","expr":[{"jump":{"target":"ufw"}}]}},{"rule":{"family":"ip","table":"filter","chain":"ufw","expr":[{"xt":null},{"accept":null}]}}]}`}
+	for name, more := range map[string]string{"": four, "6": six} {
+		b, err := os.ReadFile("testdata/ufw" + name + ".txt")
+		if err != nil {
+			t.Fatal(err)
+		}
+		commands["ip"+name+"tables -S"] = string(b) + more + "\n"
+	}
+	return commands
+}
+
+const (
+	nftEmpty    = `{"nftables":[{"metainfo":{"version":"1.0.6"}}]}`
+	nftLoopback = `{"match":{"op":"==","left":{"meta":{"key":"iif"}},"right":"lo"}},{"accept":null}`
+	nftKnown    = `{"match":{"op":"in","left":{"ct":{"key":"state"}},"right":["established","related"]}},{"accept":null}`
+)
+
+func nftPorts(ports, verdict string) string {
+	return `{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":` + ports + `}},{"counter":{"packets":0,"bytes":0}},{"` + verdict + `":null}`
+}
+
+// nft is what nftables lists of one table with one chain.
+func nft(family, end string, rules ...string) map[string]string {
+	text := `{"nftables":[{"metainfo":{"version":"1.0.6"}},{"table":{"family":"` + family + `","name":"f"}},{"chain":{"family":"` + family + `","table":"f","name":"in","type":"filter","hook":"input","prio":0,"policy":"` + end + `"}},{"chain":{"family":"` + family + `","table":"f","name":"empty"}}`
+	for i, r := range rules {
+		text += fmt.Sprintf(`,{"rule":{"family":%q,"table":"f","chain":"in","handle":%d,"expr":[%s]}}`, family, i, r)
+	}
+	return map[string]string{"nft": text + "]}"}
 }
 
 // index is git's, version 2.

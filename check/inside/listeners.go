@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,49 +28,61 @@ var listeners = Check{
 		if err != nil {
 			return check.Unseen("what listens: %v", err)
 		}
-		allowed, firewall, fwErr := m.firewall(ctx)
+		wall, wallErr := m.firewall(ctx)
 		meant := append([]int{80, 443}, m.Open...)
 		if len(m.Open) == 0 {
 			meant = append(meant, 22)
 		}
-		var exposed, behind, public []string
+		var exposed, behind, public, doubtful []string
 		for _, l := range open {
-			switch name := l.String(); {
-			case slices.Contains(meant, l.port):
+			name := l.String()
+			if slices.Contains(meant, l.port) {
 				public = append(public, name)
-			case fwErr == nil && firewall != "" && !allowed(l.port) && !strings.HasPrefix(l.program, "docker"):
+				continue
+			}
+			switch fate := wall.worst(l); {
+			case wall == nil:
+				doubtful = append(doubtful, name)
+			case strings.HasPrefix(l.program, "docker"), !fate.shut && fate.why == "":
+				exposed = append(exposed, name)
+			case fate.shut:
 				behind = append(behind, name)
 			default:
-				exposed = append(exposed, name)
+				doubtful = append(doubtful, fmt.Sprintf("%s (%s)", name, fate.why))
 			}
+		}
+		firewall, why := "", ""
+		if wall != nil {
+			firewall, why = wall.kept()
 		}
 		got := fmt.Sprintf("%d listen on more than loopback", len(open))
 		if len(public) > 0 {
 			got += "; meant to: " + some(public)
 		}
 		if len(behind) > 0 {
-			got += "; behind " + firewall + ": " + some(behind)
+			got += "; kept from outside: " + some(behind)
 		}
-		if len(exposed) > 0 && fwErr != nil {
-			return check.Unseen("%s; and %s, which the firewall may or may not let in: %v", got, some(exposed), fwErr)
-		}
-		if len(exposed) > 0 {
-			why := "no firewall is in force"
-			if firewall != "" {
-				why = firewall + " lets them in"
-			}
-			return check.Failed("reachable from outside: "+some(exposed)+"; "+why, "80, 443 and SSH alone",
-				"have it listen on 127.0.0.1; ufw default deny incoming; ufw allow OpenSSH; ufw allow 80,443/tcp; ufw enable; for Docker publish 127.0.0.1:PORT:PORT")
-		}
-		if firewall == "" && fwErr == nil {
-			return check.Failed(got+"; no firewall is in force", "a firewall that denies what is not allowed", "ufw allow OpenSSH; ufw allow 80,443/tcp; ufw default deny incoming; ufw enable")
-		}
-		if fwErr != nil {
-			return check.Unseen("%s; the firewall could not be seen: %v", got, fwErr)
+		switch {
+		case len(exposed) > 0 && firewall != "":
+			return check.Failed("reachable from outside: "+some(exposed)+"; "+firewall+" lets them in", "80, 443 and SSH alone", shutPort)
+		case len(exposed) > 0:
+			return check.Failed(strings.TrimSpace("reachable from outside: "+some(exposed)+"; no firewall is in force "+why), "80, 443 and SSH alone", shutPort)
+		case wallErr != nil && len(doubtful) > 0:
+			return check.Unseen("%s; and %s, which the firewall may or may not let in: %v", got, some(doubtful), wallErr)
+		case wallErr != nil:
+			return check.Unseen("%s; the firewall could not be seen: %v", got, wallErr)
+		case len(doubtful) > 0:
+			return check.Unseen("%s; and what may be let in by a rule that was not understood: %s", got, some(doubtful))
+		case firewall == "" && (why == "" || why == forIPv6):
+			return check.Failed(strings.TrimSpace(got+"; no firewall is in force "+why), "a firewall that denies what is not allowed", "ufw allow OpenSSH; ufw allow 80,443/tcp; ufw default deny incoming; ufw enable")
+		case firewall == "":
+			return check.Unseen("%s; whether a firewall denies what it does not allow is not known: %s", got, why)
 		}
 		return check.Passed("%s; %s is in force", got, firewall)
 	},
 }
+
+const shutPort = "have it listen on 127.0.0.1; ufw default deny incoming; ufw allow OpenSSH; ufw allow 80,443/tcp; ufw enable; for Docker publish 127.0.0.1:PORT:PORT"
 
 type listener struct {
 	ip      net.IP
@@ -120,78 +131,4 @@ func (m *Machine) listening() ([]listener, error) {
 	}
 	slices.SortFunc(out, func(a, b listener) int { return a.port - b.port })
 	return out, nil
-}
-
-var ufwRule = regexp.MustCompile(`(?m)^(\d+)(?::(\d+))?(?:,([\d,:]+))?(?:/tcp)?(?: \(v6\))?\s+(?:ALLOW|LIMIT)(?: IN)?\s`)
-
-// firewall says which firewall denies what it does not allow, "" for none, and
-// what it lets in from anywhere.
-func (m *Machine) firewall(ctx context.Context) (allowed func(port int) bool, name string, err error) {
-	none := func(int) bool { return true }
-	if m.UID != 0 {
-		return none, "", errNotRoot
-	}
-	if text, err := m.Run(ctx, "ufw", "status", "verbose"); err == nil && strings.Contains(text, "Status: active") {
-		if !strings.Contains(text, "deny (incoming)") && !strings.Contains(text, "reject (incoming)") {
-			return none, "", nil
-		}
-		var spans [][2]int
-		for _, r := range ufwRule.FindAllStringSubmatch(text, -1) {
-			for _, one := range strings.Split(strings.Trim(r[1]+":"+r[2]+","+r[3], ","), ",") {
-				a, b, _ := strings.Cut(strings.Trim(one, ":"), ":")
-				lo, _ := strconv.Atoi(a)
-				hi, err := strconv.Atoi(b)
-				if err != nil {
-					hi = lo
-				}
-				spans = append(spans, [2]int{lo, hi})
-			}
-		}
-		// Names of applications, as `ufw allow OpenSSH` writes them.
-		for app, port := range map[string]int{"OpenSSH": 22, "Nginx HTTP ": 80, "Nginx HTTPS": 443} {
-			if strings.Contains(text, app) {
-				spans = append(spans, [2]int{port, port})
-			}
-		}
-		return func(p int) bool {
-			return slices.ContainsFunc(spans, func(s [2]int) bool { return s[0] <= p && p <= s[1] })
-		}, "ufw", nil
-	}
-	text, err := m.Run(ctx, "nft", "--terse", "list", "ruleset")
-	if err != nil {
-		return none, "", fmt.Errorf("nft: %w", err)
-	}
-	if !inputDrops.MatchString(text) {
-		return none, "", nil
-	}
-	return func(p int) bool {
-		for _, line := range strings.Split(text, "\n") {
-			if strings.Contains(line, "accept") && nftPorts(line, p) {
-				return true
-			}
-		}
-		return false
-	}, "nftables", nil
-}
-
-var (
-	inputDrops = regexp.MustCompile(`hook input priority[^;]*; policy drop`)
-	dport      = regexp.MustCompile(`dport (?:\{([^}]*)\}|([0-9-]+))`)
-)
-
-func nftPorts(line string, port int) bool {
-	for _, r := range dport.FindAllStringSubmatch(line, -1) {
-		for _, one := range strings.Split(r[1]+r[2], ",") {
-			a, b, span := strings.Cut(strings.TrimSpace(one), "-")
-			lo, err := strconv.Atoi(a)
-			hi := lo
-			if span {
-				hi, _ = strconv.Atoi(b)
-			}
-			if err == nil && lo <= port && port <= hi {
-				return true
-			}
-		}
-	}
-	return false
 }
