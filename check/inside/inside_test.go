@@ -65,7 +65,7 @@ func (f fake) machine(t *testing.T) *inside.Machine {
 		}
 	}
 	for name, uid := range f.owners {
-		if err := os.Chown(filepath.Join(root, name), uid, 0); err != nil {
+		if err := os.Lchown(filepath.Join(root, name), uid, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -132,6 +132,13 @@ var (
 func system(more map[string]string) map[string]string {
 	files := map[string]string{"etc/passwd!": "root:x:0:0::/root:/bin/bash\n", "etc/group!": "root:x:0:\n", "etc/shadow": "", "etc/crontab!": "", "etc/cron.d/backup!": "", "etc/sudoers": "",
 		"etc/systemd/system/api.service!": "[Service]\n", "usr/bin/su#": "", "usr/local/bin/deploy!": "", "etc/systemd/system/off.service": "-> /dev/null"}
+	maps.Copy(files, more)
+	return files
+}
+
+// accounts are root and a program's, with more files.
+func accounts(more map[string]string) map[string]string {
+	files := map[string]string{"etc/passwd!": "root:x:0:0::/root:/bin/bash\npostgres:x:101:101::/var/lib/postgresql:/bin/bash\n"}
 	maps.Copy(files, more)
 	return files
 }
@@ -212,6 +219,7 @@ func raisers() map[string]fake {
 
 func TestEveryCheck(t *testing.T) {
 	active := map[string]string{"systemctl is-active": "active\n"}
+	journal := map[string]string{"journalctl": "Started api.service\n"}
 	shipped := map[string]string{"dpkg-query -S -- /usr/bin/su /bin/su": "util-linux: /bin/su\n"}
 	proxy := map[string]string{"proc/net/tcp": tcpHead + https + local, "proc/9/fd/3": "-> socket:[13]", "proc/9/comm": "nginx\n", "proc/9/cgroup": "0::/system.slice/nginx.service\n"}
 	for id, cases := range map[string]map[check.Verdict]map[string]fake{
@@ -321,14 +329,21 @@ func TestEveryCheck(t *testing.T) {
 			check.Unknown: {"no process": {}},
 		},
 		"inside/history": {
-			check.Pass:    {"clean": {files: map[string]string{"root/.bash_history": "ls -la\nmysql -p\nexport PATH=$PATH:/x\ncurl -u user https://x\n"}}},
-			check.Fail:    {"password": {files: map[string]string{"home/a/.bash_history": "ls\nmysql -u root -phunter22 app\n"}}, "token": {files: map[string]string{"root/.zsh_history": "git clone https://" + github + "@github.com/a/b\n"}}, "export": {files: map[string]string{"root/.bash_history": "export API_KEY=0123456789abcdef\n"}}},
-			check.Unknown: {"not root": {uid: 1000}},
+			check.Pass: {"clean": {files: accounts(map[string]string{"root/.bash_history": "ls -la\nmysql -p\nexport PATH=$PATH:/x\ncurl -u user https://x\n"})},
+				"one that is kept nowhere": {files: accounts(map[string]string{"root/.bash_history": "ls\n", "home/a/.bash_history": "-> /dev/null"})}},
+			check.Fail: {"password": {files: accounts(map[string]string{"home/a/.bash_history": "ls\nmysql -u root -phunter22 app\n"})}, "token": {files: accounts(map[string]string{"root/.zsh_history": "git clone https://" + github + "@github.com/a/b\n"})}, "export": {files: accounts(map[string]string{"root/.bash_history": "export API_KEY=0123456789abcdef\n"})},
+				"of a program's account": {files: accounts(map[string]string{"var/lib/postgresql/.psql_history": "ALTER ROLE api PASSWORD='0123456789abcdef';\n"})},
+				"long ago":               {files: accounts(map[string]string{"root/.bash_history": "export API_KEY=0123456789abcdef\n" + strings.Repeat("ls -la /srv/api\n", 300_000)})}},
+			check.Unknown: {"not root": {uid: 1000, files: accounts(nil)}, "not root, one read": {uid: 1000, files: accounts(map[string]string{"home/a/.bash_history": "ls\n"})}, "no accounts": {files: map[string]string{"root/.bash_history": "ls\n"}},
+				"a link": {files: accounts(map[string]string{"home/a/.bash_history": "ls\n", "root/.bash_history": "-> .x", "root/.x": github})}},
 		},
 		"inside/logged": {
-			check.Pass:    {"clean": {files: map[string]string{"var/log/nginx/access.log": "192.0.2.1 GET /api/me 200\n", "var/log/api.log": `{"password":"[redacted]","token":"***"}` + "\n"}}},
-			check.Fail:    {"jwt": {files: map[string]string{"var/log/nginx/access.log": "GET /?token=" + jwt + "\n"}}, "password": {files: map[string]string{"srv/api/out.log": `{"email":"a@example.com","password":"hunter22"}` + "\n"}}, "journal": {commands: map[string]string{"journalctl": "Authorization: Bearer " + strings.Repeat("a1", 20)}}},
-			check.Unknown: {"none": {}},
+			check.Pass: {"clean": {files: map[string]string{"var/log/nginx/access.log": "192.0.2.1 GET /api/me 200\n", "var/log/api.log": `{"password":"[redacted]","token":"***"}` + "\n", "var/log/README": "-> ../../usr/share/doc/README", "usr/share/doc/README": "read\n"}, commands: journal}},
+			check.Fail: {"jwt": {files: map[string]string{"var/log/nginx/access.log": "GET /?token=" + jwt + "\n"}}, "password": {files: map[string]string{"srv/api/out.log": `{"email":"a@example.com","password":"hunter22"}` + "\n"}}, "journal": {commands: map[string]string{"journalctl": "Authorization: Bearer " + strings.Repeat("a1", 20)}},
+				"where root's link leads": {files: map[string]string{"var/log/api.log": "-> ../../data/api.log", "data/api.log": "GET /?token=" + jwt + "\n"}, commands: journal}},
+			check.Unknown: {"none": {}, "no journal": {files: map[string]string{"var/log/api.log": "GET /\n"}}, "it fails": {files: map[string]string{"var/log/api.log": "GET /\n"}, commands: map[string]string{"journalctl": "fails"}},
+				"it says nothing": {files: map[string]string{"var/log/api.log": "GET /\n"}, commands: map[string]string{"journalctl": ""}}, "not root": {uid: 1000, files: map[string]string{"var/log/api.log": "GET /\n"}, commands: journal},
+				"another's link": {files: map[string]string{"var/log/api.log": "-> ../../home/a/x", "home/a/x": "y"}, owners: map[string]int{"var/log/api.log": 1000}, commands: journal}},
 		},
 		"inside/log-rotation": {
 			check.Pass:    {"timer": {commands: active}, "journal alone": {commands: map[string]string{"systemctl is-active logrotate": "fails", "systemctl is-active systemd-journald": "active\n"}}},
@@ -374,6 +389,18 @@ func TestEveryCheck(t *testing.T) {
 						}
 					}
 				})
+			}
+		}
+	}
+	// Of what is not there nothing is said.
+	for id, f := range map[string]fake{
+		"inside/history": {files: accounts(map[string]string{"home/a/.bash_history": "-> /dev/null"})},
+	} {
+		for _, c := range inside.Checks(f.machine(t)) {
+			if c.ID == id {
+				if f := c.Verify(t.Context()); f.Verdict != check.Unknown || !f.Moot || f.Got == "" {
+					t.Errorf("%s: %+v", id, f)
+				}
 			}
 		}
 	}
@@ -460,6 +487,17 @@ func nft(family, end string, rules ...string) map[string]string {
 		text += fmt.Sprintf(`,{"rule":{"family":%q,"table":"f","chain":"in","handle":%d,"expr":[%s]}}`, family, i, r)
 	}
 	return map[string]string{"nft": text + "]}"}
+}
+
+// TestHalfAnAnswer: a command that prints more than is kept has not been seen.
+func TestHalfAnAnswer(t *testing.T) {
+	here := inside.Here()
+	if text, err := here.Run(t.Context(), "head", "-c", "1000", "/dev/zero"); err != nil || len(text) != 1000 {
+		t.Errorf("%d bytes, %v", len(text), err)
+	}
+	if _, err := here.Run(t.Context(), "head", "-c", "20000000", "/dev/zero"); err == nil {
+		t.Error("20 MB were read")
+	}
 }
 
 // index is git's, version 2.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -51,17 +52,26 @@ func run(ctx context.Context, argv ...string) (string, error) {
 	var out, errs bounded
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
-	if err != nil && len(errs.b) > 0 {
+	switch {
+	case err != nil && len(errs.b) > 0:
 		err = fmt.Errorf("%w: %.200s", err, strings.TrimSpace(string(errs.b)))
+	case err == nil && out.more: // what is left of it proves nothing
+		err = fmt.Errorf("it prints more than %d MB", most>>20)
 	}
 	return string(out.b), err
 }
 
-// bounded keeps the first 4 MB that are written.
-type bounded struct{ b []byte }
+const most = 16 << 20 // of what a command prints
+
+// bounded keeps the first of what is written.
+type bounded struct {
+	b    []byte
+	more bool // was written
+}
 
 func (w *bounded) Write(p []byte) (int, error) {
-	w.b = append(w.b, p[:min(len(p), 4<<20-len(w.b))]...)
+	keep := min(len(p), most-len(w.b))
+	w.b, w.more = append(w.b, p[:keep]...), w.more || keep < len(p)
 	return len(p), nil
 }
 
@@ -76,13 +86,18 @@ func (m *Machine) glob(pattern string) (out []string) {
 	return out
 }
 
-// head reads the first n bytes of a regular file; tail its last. Neither waits
-// for a pipe, nor follows a link that somebody put there.
+var errNoFile = errors.New("that is no file")
+
+// head reads a regular file of n bytes at most: a longer one is an error. tail reads
+// the last n. Neither waits for a pipe, nor follows a link that somebody put there.
 func (m *Machine) head(name string, n int64) ([]byte, error) { return m.read(name, n, false) }
 func (m *Machine) tail(name string, n int64) ([]byte, error) { return m.read(name, n, true) }
 
 func (m *Machine) read(name string, n int64, tail bool) ([]byte, error) {
 	f, err := os.OpenFile(m.path(name), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, syscall.ENXIO) { // a socket
+		return nil, fmt.Errorf("%s: %w", name, errNoFile)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -92,16 +107,45 @@ func (m *Machine) read(name string, n int64, tail bool) ([]byte, error) {
 		return nil, err
 	}
 	if !fi.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no file", name)
+		return nil, fmt.Errorf("%s: %w", name, errNoFile)
 	}
 	if tail && fi.Size() > n {
 		if _, err := f.Seek(-n, io.SeekEnd); err != nil {
 			return nil, err
 		}
 	}
-	b, err := io.ReadAll(io.LimitReader(f, n))
+	b, err := io.ReadAll(io.LimitReader(f, n+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case int64(len(b)) > n && tail: // it grew
+		b = b[:n]
+	case int64(len(b)) > n:
+		return nil, fmt.Errorf("%s has more than %d kB", name, n>>10)
+	}
 	m.note(check.Exchange{Sent: "[file " + name + "]", Received: fmt.Sprintf("[%d bytes]", len(b))})
-	return b, err
+	return b, nil
+}
+
+// absent reports a file that is not there: of no other error is that known.
+func absent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+}
+
+// homes are the folders of people, and of accounts that programs have.
+func (m *Machine) homes() ([]string, error) {
+	out := append(m.glob("/home/*"), "/root")
+	b, err := m.head("/etc/passwd", 1<<20)
+	if err != nil {
+		return nil, err
+	}
+	for _, line := range lines(b) {
+		part := strings.Split(string(line), ":")
+		if len(part) > 5 && strings.HasPrefix(part[5], "/") && !slices.Contains(out, path.Clean(part[5])) {
+			out = append(out, path.Clean(part[5]))
+		}
+	}
+	return out, nil
 }
 
 // note keeps what was looked at, as evidence.
@@ -128,7 +172,7 @@ func (m *Machine) walk(ctx context.Context, see func(name string, e fs.DirEntry)
 	n := 0
 	for _, root := range roots {
 		top := m.path(root)
-		werr := filepath.WalkDir(top, func(path string, e fs.DirEntry, err error) error {
+		werr := filepath.WalkDir(top, func(full string, e fs.DirEntry, err error) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -141,10 +185,10 @@ func (m *Machine) walk(ctx context.Context, see func(name string, e fs.DirEntry)
 			if n++; n > mostFiles {
 				return errors.New("there are too many files to look at all")
 			}
-			if e.IsDir() && (slices.Contains(dull, e.Name()) || strings.Count(strings.TrimPrefix(path, top), "/") > deepest) {
+			if e.IsDir() && (slices.Contains(dull, e.Name()) || strings.Count(strings.TrimPrefix(full, top), "/") > deepest) {
 				return fs.SkipDir
 			}
-			see("/"+strings.TrimPrefix(strings.TrimPrefix(path, m.path("/")), "/"), e)
+			see("/"+strings.TrimPrefix(strings.TrimPrefix(full, m.path("/")), "/"), e)
 			return nil
 		})
 		if werr != nil {

@@ -72,6 +72,7 @@ func TestTheTimerTellsOfDrift(t *testing.T) {
 				}
 				return out
 			}
+			s.Write("/root/.bash_history", "ls -la\n", 0o600)
 			first := fires()
 			if got := events(); len(got) != 0 {
 				t.Errorf("the first look tells of drift: %s", got)
