@@ -27,10 +27,16 @@ func (s SSHD) Get(keyword string) string {
 // SSHD asks sshd what holds for one user from one address, Match blocks
 // included; for none when user is "".
 func (f *Facts) SSHD(user, address string) (SSHD, error) {
-	var args []string
-	if user != "" {
-		args = []string{"-C", "user=" + user + ",host=" + address + ",addr=" + address + ",laddr=127.0.0.1,lport=22"}
+	if user == "" {
+		return f.sshd()
 	}
+	return f.SSHDFrom(SSHFrom{User: user, Address: address})
+}
+
+// SSHDFrom asks sshd what holds for one connection.
+func (f *Facts) SSHDFrom(from SSHFrom) (SSHD, error) { return f.sshd("-C", from.words()) }
+
+func (f *Facts) sshd(args ...string) (SSHD, error) {
 	q := askSSHD
 	if there, err := f.File(sshdFolderOfItsOwn); err != nil {
 		return nil, err
@@ -83,18 +89,29 @@ func (f *Facts) SSHKeywords() ([]Keyword, error) {
 	}
 	var all []Keyword
 	for _, path := range append(files, sshdConfig) {
-		file, err := f.File(path)
+		of, err := f.sshKeywordsOf(path)
 		if err != nil {
 			return nil, err
 		}
-		n := 0
-		for line := range strings.Lines(file.Content) {
-			n++
-			// Name and value are parted by blanks or one =, sshd_config(5).
-			field := strings.FieldsFunc(strings.TrimSpace(line), func(r rune) bool { return r == ' ' || r == '\t' || r == '=' })
-			if len(field) > 1 && field[0][0] != '#' {
-				all = append(all, Keyword{path, n, strings.ToLower(field[0]), strings.Join(field[1:], " ")})
-			}
+		all = append(all, of...)
+	}
+	return all, nil
+}
+
+// sshKeywordsOf are the lines of one file, wherever a link in its place leads.
+func (f *Facts) sshKeywordsOf(path string) ([]Keyword, error) {
+	_, file, err := f.Follow(path)
+	if err != nil {
+		return nil, err
+	}
+	var all []Keyword
+	n := 0
+	for line := range strings.Lines(file.Content) {
+		n++
+		// Name and value are parted by blanks or one =, sshd_config(5).
+		field := strings.FieldsFunc(strings.TrimSpace(line), func(r rune) bool { return r == ' ' || r == '\t' || r == '=' })
+		if len(field) > 1 && field[0][0] != '#' {
+			all = append(all, Keyword{path, n, strings.ToLower(field[0]), strings.Join(field[1:], " ")})
 		}
 	}
 	return all, nil

@@ -21,6 +21,8 @@ var undone = []struct{ control, line, back string }{
 	{"host/accounts", "ssh-keygen -q -t ed25519 -N '' -f /run/x && cat /run/x.pub >>/home/deploy/.ssh/authorized_keys", "sed -i '$d' /home/deploy/.ssh/authorized_keys; rm /run/x*"},
 	{"host/accounts", "ssh-keygen -q -t ed25519 -N '' -f /run/x && cat /run/x.pub >/home/deploy/.ssh/authorized_keys2", "rm /home/deploy/.ssh/authorized_keys2 /run/x*"},
 	{"host/accounts", "ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ca && echo 'TrustedUserCAKeys /etc/ssh/ca.pub' >/etc/ssh/sshd_config.d/zz.conf && systemctl reload ssh", "rm /etc/ssh/sshd_config.d/zz.conf /etc/ssh/ca*; systemctl reload ssh"},
+	{"host/ssh", "printf 'Match User alice\nPasswordAuthentication yes\n' >/etc/ssh/sshd_config.d/00-a.conf", "rm /etc/ssh/sshd_config.d/00-a.conf"},
+	{"host/ssh", "printf 'Match Address 10.0.0.0/8\nPermitRootLogin yes\n' >/etc/ssh/more && echo 'Include more' >/etc/ssh/sshd_config.d/00-a.conf", "rm /etc/ssh/more /etc/ssh/sshd_config.d/00-a.conf"},
 	{"host/firewall", "sed -i s/ENABLED=yes/ENABLED=no/ /etc/ufw/ufw.conf", "sed -i s/ENABLED=no/ENABLED=yes/ /etc/ufw/ufw.conf"},
 	{"host/firewall", "systemctl disable ufw", "systemctl enable ufw"},
 	{"host/firewall", "printf 'flush ruleset\n' >/etc/nftables.conf; systemctl enable nftables", "systemctl disable nftables; rm /etc/nftables.conf"},

@@ -1,0 +1,245 @@
+package host
+
+import (
+	"fmt"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+)
+
+// An SSHFrom is a connection that sshd can be asked about. Host and Address are 192.0.2.1
+// when nothing else is said, the local address and port 127.0.0.1 and 22.
+type SSHFrom struct{ User, Host, Address, LocalAddress, LocalPort, RDomain string }
+
+func (c SSHFrom) String() string {
+	s := c.User
+	if c.Address != "" {
+		s += " from " + c.Address
+	}
+	if c.Host != "" {
+		s += " at " + c.Host
+	}
+	if to := strings.Trim(c.LocalAddress+" port "+c.LocalPort, " "); to != "port" {
+		s += " to " + strings.TrimSuffix(to, " port")
+	}
+	return s
+}
+
+// words is the connection as sshd -C takes it.
+func (c SSHFrom) words() string {
+	or := func(value, otherwise string) string {
+		if value == "" {
+			return otherwise
+		}
+		return value
+	}
+	address := or(c.Address, "192.0.2.1")
+	s := "user=" + c.User + ",host=" + or(c.Host, address) + ",addr=" + address + ",laddr=" + or(c.LocalAddress, "127.0.0.1") + ",lport=" + or(c.LocalPort, "22")
+	if c.RDomain != "" {
+		s += ",rdomain=" + c.RDomain
+	}
+	return s
+}
+
+// mostMatches bounds how often sshd is asked for what its Match lines name.
+const mostMatches = 200
+
+// SSHMatches are connections of the kinds that sshd's Match lines name, in whatever
+// file they stand: each user, group, address or name, by an example where a pattern
+// has many. Whether a block then holds for one is for sshd to say.
+func (f *Facts) SSHMatches() ([]SSHFrom, error) {
+	lines, err := f.sshMatchLines(sshdConfig, nil, 0)
+	if err != nil {
+		return nil, err
+	}
+	var all []SSHFrom
+	for _, line := range lines {
+		of, err := f.sshMatch(line)
+		if err != nil {
+			return nil, fmt.Errorf("%v: %w", line, err)
+		}
+		for _, c := range of {
+			if !slices.Contains(all, c) {
+				all = append(all, c)
+			}
+		}
+		if len(all) > mostMatches {
+			return nil, fmt.Errorf("the Match lines of sshd name more than %d users and addresses", mostMatches)
+		}
+	}
+	return all, nil
+}
+
+// sshMatchLines are the Match lines of a file and of those that it includes, which
+// sshd does 16 deep.
+func (f *Facts) sshMatchLines(name string, found []Keyword, deep int) ([]Keyword, error) {
+	if deep > 16 {
+		return nil, fmt.Errorf("%s: files include each other", name)
+	}
+	keywords, err := f.sshKeywordsOf(name)
+	for _, k := range keywords {
+		switch k.Name {
+		case "match":
+			found = append(found, k)
+		case "include":
+			for _, pattern := range sshWords(k.Value) {
+				if !path.IsAbs(pattern) {
+					pattern = "/etc/ssh/" + pattern
+				}
+				names, err := f.Glob(pattern)
+				for _, name := range names {
+					if err == nil {
+						found, err = f.sshMatchLines(name, found, deep+1)
+					}
+				}
+				if err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	return found, err
+}
+
+// sshWords are the words of a line, up to a comment.
+func sshWords(value string) []string {
+	words := unquoted(value)
+	if i := slices.IndexFunc(words, func(w string) bool { return strings.HasPrefix(w, "#") }); i >= 0 {
+		words = words[:i]
+	}
+	return words
+}
+
+// sshMatch are connections for one Match line: all that its criteria name, each with
+// each. Those for everybody are nobody's in particular.
+func (f *Facts) sshMatch(line Keyword) ([]SSHFrom, error) {
+	all := []SSHFrom{{}}
+	// each sets a part of all that there are to each of some values.
+	each := func(values []string, set func(c *SSHFrom, value string)) {
+		var more []SSHFrom
+		for _, c := range all {
+			for _, value := range values {
+				c := c
+				set(&c, value)
+				more = append(more, c)
+			}
+		}
+		all = more
+	}
+	var users []string
+	named := false
+	words := sshWords(line.Value)
+	for len(words) > 0 {
+		criterion := strings.ToLower(words[0])
+		if words = words[1:]; criterion == "all" {
+			return nil, nil
+		} else if criterion == "invalid-user" { // whom nobody comes in as
+			return nil, nil
+		}
+		if len(words) == 0 {
+			return nil, fmt.Errorf("%s of what is missing", criterion)
+		}
+		patterns := wanted(words[0])
+		words = words[1:]
+		switch criterion {
+		case "user":
+			named = true
+			users = append(users, examples(patterns)...)
+		case "group":
+			named = true
+			in, err := f.loginsOf(patterns)
+			if err != nil {
+				return nil, err
+			}
+			users = append(users, in...)
+		case "host":
+			each(examples(patterns), func(c *SSHFrom, v string) { c.Host = v })
+		case "address", "localaddress":
+			var addresses []string
+			for _, pattern := range patterns {
+				example := exampleAddress(pattern)
+				if len(example) == 0 {
+					return nil, fmt.Errorf("%s is no address", pattern)
+				}
+				addresses = append(addresses, example...)
+			}
+			if criterion == "address" {
+				each(addresses, func(c *SSHFrom, v string) { c.Address = v })
+			} else {
+				each(addresses, func(c *SSHFrom, v string) { c.LocalAddress = v })
+			}
+		case "localport":
+			each(examples(patterns), func(c *SSHFrom, v string) { c.LocalPort = v })
+		case "rdomain":
+			each(examples(patterns), func(c *SSHFrom, v string) { c.RDomain = v })
+		case "version": // its own, which sshd knows
+		default:
+			return nil, fmt.Errorf("nobody can ask sshd about %s", criterion)
+		}
+	}
+	if !named {
+		users = []string{"root", "nobody"}
+	}
+	each(users, func(c *SSHFrom, v string) { c.User = v })
+	return all, nil
+}
+
+// wanted are the patterns of a list but for those that it leaves out; a list of these
+// alone fits nothing.
+func wanted(list string) (patterns []string) {
+	for pattern := range strings.SplitSeq(list, ",") {
+		if pattern != "" && pattern[0] != '!' {
+			patterns = append(patterns, pattern)
+		}
+	}
+	return patterns
+}
+
+// examples are names that fit patterns: themselves, or what a * and a ? stand for.
+func examples(patterns []string) (names []string) {
+	for _, pattern := range patterns {
+		names = append(names, strings.NewReplacer("*", "x", "?", "x").Replace(pattern))
+	}
+	return names
+}
+
+// exampleAddress are addresses that fit a pattern: one of a network, some for *.
+func exampleAddress(pattern string) []string {
+	if pattern == "*" {
+		return []string{"192.0.2.1", "198.51.100.1", "2001:db8::1"}
+	}
+	if p, err := netip.ParsePrefix(pattern); err == nil {
+		return []string{p.Masked().Addr().String()}
+	}
+	for _, star := range []string{"1", "1.1", "1.1.1", "1:1", ":1", "1::1"} {
+		if a, err := netip.ParseAddr(strings.NewReplacer("*", star, "?", "1").Replace(pattern)); err == nil {
+			return []string{a.String()}
+		}
+	}
+	return nil
+}
+
+// loginsOf are the accounts of groups, and all that a person may have, of which sshd
+// knows which are in them.
+func (f *Facts) loginsOf(groups []string) ([]string, error) {
+	if len(groups) == 0 {
+		return nil, nil
+	}
+	all, err := f.Accounts()
+	var names []string
+	for _, a := range all {
+		if a.UID >= 1000 || !a.noShell() {
+			names = append(names, a.Name)
+		}
+	}
+	for _, group := range groups {
+		if err == nil && !strings.ContainsAny(group, "*?") {
+			var members []string
+			members, _, err = f.Members(group)
+			names = append(names, members...)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), err
+}

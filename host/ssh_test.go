@@ -1,0 +1,116 @@
+package host_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/ringwall/ringwall/check"
+	"github.com/ringwall/ringwall/host"
+	"github.com/ringwall/ringwall/policy"
+)
+
+// keysOnly is a server whose sshd takes keys alone, but for connections of which the
+// words of sshd -C have a text: there a keyword has another value.
+type keysOnly struct {
+	texts
+	but map[string]string
+}
+
+func (keysOnly) Offer(string, string, ssh.PublicKey) (host.Offer, error) {
+	return host.Offer{Accepts: true, Methods: []string{"publickey"}}, nil
+}
+
+func (m keysOnly) Ask(q host.Query, args ...string) (string, error) {
+	if q != "sshd -T" {
+		return m.texts.Ask(q, args...)
+	}
+	said := "port 22\npermitrootlogin no\npubkeyauthentication yes\npasswordauthentication no\nkbdinteractiveauthentication no\nallowgroups ssh-login\nmaxauthtries 4\nmaxsessions 10\n"
+	for words, line := range m.but {
+		keyword, _, _ := strings.Cut(line, " ")
+		if len(args) > 0 && strings.Contains(args[1]+",", words) {
+			before, rest, _ := strings.Cut(said, keyword+" ")
+			_, after, _ := strings.Cut(rest, "\n")
+			said = before + line + "\n" + after
+		}
+	}
+	for _, keyword := range []string{"kexalgorithms curve25519-sha256", "ciphers aes256-ctr", "macs hmac-sha2-256-etm@openssh.com", "hostkeyalgorithms ssh-ed25519"} {
+		said += keyword + "\n"
+	}
+	return said, nil
+}
+
+// TestWhatSSHDSaysOfMatchLines: a block for some is asked about, whomever it is for
+// and in whatever file it stands.
+func TestWhatSSHDSaysOfMatchLines(t *testing.T) {
+	const main, open = "Include /etc/ssh/sshd_config.d/*.conf\nUsePAM yes\n", "passwordauthentication yes"
+	right := func() texts {
+		return texts{
+			files: map[string]host.FileState{
+				"/etc/os-release": debian, "/run/sshd": {Exists: true, Mode: 0o755}, "/etc/ssh/sshd_config": file(main),
+				"/home/deploy/.ssh/authorized_keys": file("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJbJUkZvDrMpxUFYiTpgZ7GeEoQJdTnUo4XAVOYDtYgH\n"),
+			},
+			said: map[string]string{
+				"ss -Hlntup":              "tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:((\"sshd\",pid=1,fd=3))\n",
+				showUnit + "ssh.socket":   "LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n",
+				"getent passwd -- deploy": "deploy:x:1000:1000::/home/deploy:/bin/bash\n", "id -nG -- deploy": "deploy ssh-login\n",
+				"getent passwd":       "root:x:0:0::/root:/bin/bash\nwww:x:33:33::/:/usr/sbin/nologin\ndeploy:x:1000:1000::/home/deploy:/bin/bash\nsftp1:x:1001:1001::/:/usr/sbin/nologin\n",
+				"getent group -- web": "web:x:99:www\n", "getent group -- sftp": "no",
+			},
+		}
+	}
+	for _, tt := range []struct {
+		name  string
+		files map[string]string // beside sshd_config, or in its place
+		but   map[string]string
+		want  check.Verdict
+		got   string
+	}{
+		{"no block", nil, map[string]string{"user=alice": open}, check.Pass, "publickey alone"},
+		{"ours", map[string]string{"/etc/ssh/sshd_config.d/00-ringwall.conf": "Match all\n\tPasswordAuthentication no\n"}, nil, check.Pass, "publickey alone"},
+		{"one that opens nothing", map[string]string{"/etc/ssh/sshd_config": main + "Match User git\n\tMaxAuthTries 3\n\tMaxSessions 2\n"}, map[string]string{"user=git,": "maxauthtries 3"}, check.Pass, "publickey alone"},
+		{"more tries", map[string]string{"/etc/ssh/sshd_config": main + "Match User git\n\tMaxAuthTries 30\n"}, map[string]string{"user=git,": "maxauthtries 30"}, check.Fail, "for git, maxauthtries is 30"},
+		{"a user", map[string]string{"/etc/ssh/sshd_config": main + "Match User bob,alice\n\tPasswordAuthentication yes\n"}, map[string]string{"user=alice,": open}, check.Fail, "for alice, " + open[:22] + " is yes"},
+		{"in quotes, after blanks and =", map[string]string{"/etc/ssh/sshd_config": main + "\tmatch = user \"alice\" # she asked\n"}, map[string]string{"user=alice,": open}, check.Fail, "for alice"},
+		{"users by a pattern", map[string]string{"/etc/ssh/sshd_config": main + "Match User dev-*,!dev-a\n"}, map[string]string{"user=dev-x,": open}, check.Fail, "for dev-x"},
+		{"a group", map[string]string{"/etc/ssh/sshd_config": main + "Match Group web\n"}, map[string]string{"user=www,": open}, check.Fail, "for www"},
+		{"a group that is somebody's first", map[string]string{"/etc/ssh/sshd_config": main + "Match Group sftp\n"}, map[string]string{"user=sftp1,": open}, check.Fail, "for sftp1"},
+		{"root from a network", map[string]string{"/etc/ssh/sshd_config": main + "Match Address 10.0.0.0/8,192.168.*\n"}, map[string]string{"user=root,host=192.168.1.1,addr=192.168.1.1": "permitrootlogin yes"}, check.Fail, "for root from 192.168.1.1, permitrootlogin is yes"},
+		{"a name", map[string]string{"/etc/ssh/sshd_config": main + "Match Host *.example.com\n"}, map[string]string{"host=x.example.com": open}, check.Fail, "at x.example.com"},
+		{"another port", map[string]string{"/etc/ssh/sshd_config": main + "Match LocalPort 2222 User alice\n"}, map[string]string{"user=alice,host=192.0.2.1,addr=192.0.2.1,laddr=127.0.0.1,lport=2222": open}, check.Fail, "for alice to port 2222"},
+		{"an address of the server's", map[string]string{"/etc/ssh/sshd_config": main + "Match LocalAddress 2001:db8::/32\n"}, map[string]string{"laddr=2001:db8::,": open}, check.Fail, "to 2001:db8::"},
+		{"in a drop-in", map[string]string{"/etc/ssh/sshd_config.d/x.conf": "Match User alice\n"}, map[string]string{"user=alice,": open}, check.Fail, "for alice"},
+		{"in a file that one includes", map[string]string{"/etc/ssh/sshd_config.d/x.conf": "Include more/*\n", "/etc/ssh/more/y": "Match User alice\n"}, map[string]string{"user=alice,": open}, check.Fail, "for alice"},
+		{"files in a ring", map[string]string{"/etc/ssh/sshd_config.d/x.conf": "Include sshd_config.d/x.conf\n"}, nil, check.Unknown, "include each other"},
+		{"what nobody can ask about", map[string]string{"/etc/ssh/sshd_config": main + "Match Moon full\n"}, nil, check.Unknown, "moon"},
+		{"no address", map[string]string{"/etc/ssh/sshd_config": main + "Match Address nowhere\n"}, nil, check.Unknown, "nowhere is no address"},
+		{"too many", map[string]string{"/etc/ssh/sshd_config": main + "Match User " + strings.Repeat("u?,", 3) + manyNames(300) + "\n"}, nil, check.Unknown, "more than 200"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := keysOnly{right(), tt.but}
+			for name, content := range tt.files {
+				m.files[name] = file(content)
+			}
+			f, _ := host.Verify("host/ssh", policy.Default(), host.NewFacts(m), time.Now())
+			if f.Verdict != tt.want || !strings.Contains(f.Got, tt.got) {
+				t.Errorf("%v: %s; want %v: %s", f.Verdict, f.Got, tt.want, tt.got)
+			}
+		})
+	}
+	m := keysOnly{right(), map[string]string{"user=alice,": open}}
+	m.files["/etc/ssh/sshd_config.d/x.conf"] = host.FileState{Exists: true, Mode: 0o777 | 1<<27, Target: "/srv/x"}
+	m.files["/srv/x"] = file("Match User alice\n")
+	if f, _ := host.Verify("host/ssh", policy.Default(), host.NewFacts(m), time.Now()); f.Verdict != check.Fail {
+		t.Errorf("behind a link: %v %s", f.Verdict, f.Got)
+	}
+}
+
+func manyNames(n int) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString(strings.Repeat("a", i+1) + ",")
+	}
+	return b.String()
+}
