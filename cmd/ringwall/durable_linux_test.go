@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/ringwall/ringwall/internal/state"
 )
 
 // diskFull has the disk be full after so many bytes of a file.
@@ -135,5 +137,21 @@ func TestReportInSharedMemory(t *testing.T) {
 	}
 	if b, err := os.ReadFile(name); err != nil || string(b) != "short" {
 		t.Errorf("%q, %v", b, err)
+	}
+}
+
+// A server starts on a full disk.
+func TestLockDiskFull(t *testing.T) {
+	dir, err := state.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lock *os.File
+	if err := diskFull(t, 0, func() (err error) { lock, err = lockState(dir, &inheritance{}); return err }); err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if _, err := lockState(dir, &inheritance{}); err == nil {
+		t.Error("two servers have the state directory")
 	}
 }

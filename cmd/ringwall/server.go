@@ -152,10 +152,8 @@ func lockState(dir state.Dir, from *inheritance) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := writePID(lock); err != nil {
-		lock.Close()
-		return nil, err
-	}
+	// A full disk is no reason not to serve: the number only helps a message.
+	_ = writePID(lock)
 	return lock, nil
 }
 
