@@ -23,9 +23,10 @@ import (
 // the ways that the policy names under watch. A report takes the place of the
 // baseline when what it shows has been told, and not before, however this ends: the
 // next check finds the same drift, and tells of it again. A control that was not
-// looked at keeps its last verdict there.
+// looked at keeps its last verdict there. With --watch it goes on when a report or
+// the baseline cannot be written, and says so.
 func watchChecks(ctx context.Context, w io.Writer, f checkFlags, t *target) error {
-	b := baseline{file: f.baseline}
+	b := baseline{file: f.baseline, goesOn: f.watch > 0}
 	if err := b.read(); err != nil {
 		return err
 	}
@@ -59,7 +60,11 @@ func watchChecks(ctx context.Context, w io.Writer, f checkFlags, t *target) erro
 		}
 		b.last = &next
 		if err := writeReports(w, f, report); err != nil {
-			return unrunnable(err)
+			if f.watch == 0 {
+				return unrunnable(err)
+			}
+			// Who watches is not to end because a disk is full.
+			teller.log.Error("the report was not written: the next one will be tried", "error", err)
 		}
 		if f.watch > 0 {
 			if err := b.rest(ctx, f.watch, teller); err != nil {
@@ -89,6 +94,9 @@ type baseline struct {
 	file string        // "": only as long as the process lives
 	told *check.Report // all that it shows has been told; nil: there is none yet
 	last *check.Report // told, or one after it that is being told
+
+	goesOn  bool // a file that cannot be written is tried again, and ends nothing
+	failing bool // the last time
 }
 
 func (b *baseline) read() error {
@@ -153,7 +161,16 @@ func (b *baseline) settle(teller *driftTeller) error {
 	case lost:
 		b.last = b.told
 	case done:
-		return b.keep()
+		err := b.keep()
+		if err != nil && b.goesOn {
+			if !b.failing {
+				teller.log.Error("the baseline was not written, and is tried again", "error", err)
+			}
+			b.failing = true
+			return nil
+		}
+		b.failing = false
+		return err
 	}
 	return nil
 }

@@ -121,6 +121,60 @@ watch: {mail: [ops@example.com], events: [check.drifted]}
 	}
 }
 
+// TestWatchGoesOn: who watches does not end when for a while nothing can be written.
+func TestWatchGoesOn(t *testing.T) {
+	var rounds atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rounds.Add(1)
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	defer s.Close()
+	dir := t.TempDir()
+	files, gone := filepath.Join(dir, "files"), filepath.Join(dir, "gone")
+	out, last := filepath.Join(files, "out.json"), filepath.Join(files, "last.json")
+	if err := os.Mkdir(files, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f := checkFlags{out: []string{out}, baseline: last, failOn: "fail", only: []string{"outside/nosniff"}, maxRequests: 400, timeout: time.Minute, watch: 50 * time.Millisecond}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- watchChecks(ctx, io.Discard, f, &target{url: s.URL, policy: policy.Default()}) }()
+	until := func(what string, is func() bool) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
+			select {
+			case err := <-done:
+				t.Fatalf("%s: it ended: %v", what, err)
+			default:
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%s: not within 20 s", what)
+			}
+		}
+	}
+	there := func() bool {
+		_, err := os.Stat(out)
+		_, lerr := os.Stat(last)
+		return err == nil && lerr == nil
+	}
+	until("the first files", there)
+	if err := os.Rename(files, gone); err != nil {
+		t.Fatal(err)
+	}
+	was := rounds.Load()
+	until("two rounds without a folder", func() bool { return rounds.Load() > was+2 })
+	if err := os.Mkdir(files, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	until("the files after that", there)
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 // baselineOf writes a report as --baseline has it.
 func baselineOf(t *testing.T, r check.Report) (file string, text []byte) {
 	t.Helper()
