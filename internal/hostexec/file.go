@@ -112,7 +112,7 @@ func (a *Apply) back(b fileBefore, wrote string) error {
 	}
 	err = replace(b.Path, content, b.Mode, b.UID, b.GID)
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		err = overwrite(b.Path, content, b.Mode)
+		err = overwrite(b, content)
 	}
 	return err
 }
@@ -238,9 +238,10 @@ func replace(path string, content []byte, mode fs.FileMode, uid, gid int) error 
 	return syncDir(filepath.Dir(path))
 }
 
-// overwrite is for a full disk, where there is no room for a second file.
-func overwrite(path string, content []byte, mode fs.FileMode) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, mode.Perm())
+// overwrite is for a full disk, where there is no room for a second file. No link is
+// followed that came into the file's place meanwhile.
+func overwrite(b fileBefore, content []byte) error {
+	f, err := os.OpenFile(b.Path, os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}
@@ -249,6 +250,12 @@ func overwrite(path string, content []byte, mode fs.FileMode) error {
 		return err
 	}
 	if err := f.Truncate(int64(len(content))); err != nil {
+		return err
+	}
+	if err := f.Chown(b.UID, b.GID); err != nil {
+		return err
+	}
+	if err := f.Chmod(b.Mode); err != nil {
 		return err
 	}
 	return f.Sync()

@@ -1,0 +1,59 @@
+package hostexec
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/ringwall/ringwall/host"
+)
+
+// TestUndoDiskFull: where there is no room for a second file, one is put back with its
+// owner and its mode all the same.
+func TestUndoDiskFull(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+		t.Skipf("a small file system cannot be mounted: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
+	a, file, was := &Apply{dir: t.TempDir()}, filepath.Join(dir, "file"), strings.Repeat("w", 8<<10)
+	if err := errors.Join(os.WriteFile(file, []byte(was), 0o640), os.Chown(file, 1234, 1235), os.Chmod(file, 0o640)); err != nil {
+		t.Fatal(err)
+	}
+	change := host.Change{File: &host.File{Path: file, Content: strings.Repeat("o", 16<<10), Mode: 0o604}}
+	before, err := a.look(change, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := do(change, before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ballast, err := os.Create(filepath.Join(dir, "ballast"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = ballast.Write(make([]byte, 4096))
+	}
+	ballast.Close()
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	if err := a.undo(Step{Change: change, before: before, after: after, Done: true}); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(file); err != nil || string(b) != was {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	fi, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := fi.Sys().(*syscall.Stat_t); st.Uid != 1234 || st.Gid != 1235 || fi.Mode().Perm() != 0o640 {
+		t.Errorf("it is of %d:%d, mode %v", st.Uid, st.Gid, fi.Mode())
+	}
+}
