@@ -79,8 +79,10 @@ func TestCarry(t *testing.T) {
 		if err := json.Unmarshal(b, &last); err != nil {
 			t.Fatal(err)
 		}
-		if joined := check.Join(check.Report{}, last); joined.Results[0].Verdict != check.Unknown {
-			t.Errorf("day %d: joined as %v", day, joined.Results[0].Verdict)
+		last.Target = "https://api.example.com"
+		joined, err := check.Join(check.Report{Time: last.Time, Host: &check.Host{Site: "api.example.com"}}, last)
+		if err != nil || joined.Results[0].Verdict != check.Unknown {
+			t.Errorf("day %d: joined as %+v, %v", day, joined.Results, err)
 		}
 	}
 	old := check.Carry(&last, report(20, left))

@@ -32,6 +32,17 @@ func (in *Inside) clean() {
 	in.How = clean(in.How)
 }
 
+func (h *Host) clean() *Host {
+	if h == nil {
+		return nil
+	}
+	out := Host{Name: clean(h.Name), Site: clean(h.Site), Addresses: []string{}}
+	for _, a := range h.Addresses {
+		out.Addresses = append(out.Addresses, clean(a))
+	}
+	return &out
+}
+
 func (m *Meta) clean() {
 	for _, s := range []*string{&m.ID, &m.Title, &m.Why, &m.Ref, &m.Layer} {
 		*s = clean(*s)

@@ -17,6 +17,7 @@ type reportJSON struct {
 	Target   string       `json:"target,omitempty"`
 	Version  string       `json:"version,omitempty"`
 	Time     time.Time    `json:"time,omitzero"`
+	Host     *Host        `json:"host,omitempty"`
 	Requests int          `json:"requests,omitempty"`
 	Results  []Result     `json:"results"`
 	Inside   []insideJSON `json:"inside,omitempty"`
@@ -65,7 +66,7 @@ func (m Meta) json() metaJSON {
 }
 
 // MarshalJSON gives {"schema","target","version","time","results":[...],
-// "inside":[...],"summary":{...}}. Results is an array even when it is empty.
+// "inside":[...],"summary":{...}}, with "host" when it was made on the server. Results is an array even when it is empty.
 func (r Report) MarshalJSON() ([]byte, error) {
 	results := r.Results
 	if results == nil {
@@ -76,7 +77,7 @@ func (r Report) MarshalJSON() ([]byte, error) {
 		in.clean()
 		inside = append(inside, insideJSON{in.ID, in.Title, in.How, in.Ref, in.Meta.json()})
 	}
-	return json.Marshal(reportJSON{Schema, clean(r.Target), clean(r.Version), r.Time, r.Requests, results, inside, r.Summary()})
+	return json.Marshal(reportJSON{Schema, clean(r.Target), clean(r.Version), r.Time, r.Host.clean(), r.Requests, results, inside, r.Summary()})
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote, of this schema or none: reports
@@ -92,7 +93,7 @@ func (r *Report) UnmarshalJSON(b []byte) error {
 	case j.Results == nil:
 		return errors.New("there are no results in it: is it a report of ringwall check --format json?")
 	}
-	*r = Report{Target: clean(j.Target), Version: clean(j.Version), Time: j.Time, Requests: j.Requests, Results: j.Results}
+	*r = Report{Target: clean(j.Target), Version: clean(j.Version), Time: j.Time, Host: j.Host.clean(), Requests: j.Requests, Results: j.Results}
 	for _, in := range j.Inside {
 		apart := Inside{Meta{ID: in.ID, Title: in.Title, Why: in.Why, Ref: in.Ref, Layer: in.Ring}, in.How}
 		apart.clean()

@@ -14,7 +14,16 @@ type Report struct {
 	Results []Result
 	Inside  []Inside // what this run could not judge whatever the target does
 
+	Host *Host // that it was made on; nil: it was made from elsewhere
+
 	Requests int // connections that were opened; 0: nobody counted
+}
+
+// A Host is the server that a look from inside was made on.
+type Host struct {
+	Name      string   `json:"name"`
+	Site      string   `json:"site,omitempty"` // that it serves, as its policy says
+	Addresses []string `json:"addresses"`      // that are its own
 }
 
 // Inside is a control that this run could not judge whatever the target does:

@@ -96,7 +96,7 @@ seen, or the check could not be run.`,
 	fs.StringVar(&f.sshPort, "ssh-port", "", "port of SSH (default 22)")
 
 	fs.BoolVar(&f.inside, "inside", false, "look at this server from itself: the host ring, listeners, secrets, updates, backups; with a URL, from outside as well")
-	fs.StringVar(&f.with, "with", "", "JSON report of the other look, from outside or inside, to join with this one")
+	fs.StringVar(&f.with, "with", "", "JSON report of the other look at this server, from outside or inside, of the last 24 hours, to join with this one")
 	fs.StringVar(&f.baseline, "baseline", "", "JSON report to compare with, and to write the new one to; what got worse raises an event and is told as the policy's watch says")
 	fs.DurationVar(&f.watch, "watch", 0, "check again and again, this long apart, and raise an event for what got worse")
 	cmd.AddCommand(checkDiffCommand())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"runtime"
 	"slices"
@@ -40,8 +41,26 @@ func lookFromInside(ctx context.Context, f checkFlags, t *target) (check.Report,
 	defer cancel()
 	r := check.Run(ctx, checks, check.Options{})
 	r.Version = version()
-	if name, err := os.Hostname(); err == nil {
-		r.Target = name + ", from inside"
-	}
+	r.Host = thisHost(t)
+	r.Target = r.Host.Name + ", from inside"
 	return r, nil
+}
+
+// thisHost is what tells this server from others.
+func thisHost(t *target) *check.Host {
+	h := &check.Host{}
+	h.Name, _ = os.Hostname()
+	if h.Name == "" {
+		h.Name = "this server"
+	}
+	if t.held && t.policy.Site != "localhost" {
+		h.Site = t.policy.Site
+	}
+	addrs, _ := net.InterfaceAddrs() // without any it is known by its names alone
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
+			h.Addresses = append(h.Addresses, n.IP.String())
+		}
+	}
+	return h
 }

@@ -38,7 +38,7 @@ func everyCheck(t *testing.T) []check.Meta {
 	for _, c := range slices.Concat(inside.Checks(inside.Here()), host.Checks(p, host.NewFacts(host.Live{}), time.Now())) {
 		all = append(all, c.Meta)
 	}
-	return all
+	return append(all, check.Both()...)
 }
 
 // TestEveryLineIsLookedAt: no line of the deployment checklist and no threat is

@@ -24,6 +24,7 @@ var proofs = map[string]struct{ dir, removed, down string }{
 	"identity": {"../../identity", "TestControlsFindBreaches", "TestControlsOfADeadTargetAreUnknown"},
 	"outside":  {"../../check/outside", "TestEveryCheckFindsItsFault", "TestEveryCheckOfADeadServerIsUnknown"},
 	"inside":   {"../../check/inside", "TestEveryCheck", "TestEveryCheck"},
+	"both":     {"../../check", "TestJoin", "TestJoin"},
 }
 
 // TestEveryCheckIsSabotaged prints the table of all, and wants none missing.

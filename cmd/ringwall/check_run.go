@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -26,9 +27,20 @@ import (
 func lookAt(ctx context.Context, f checkFlags, t *target) (r check.Report, err error) {
 	var other *check.Report
 	if f.with != "" { // before the work is done
+		if f.inside && t.url != "" {
+			return r, errors.New("--with: --inside with a URL looks from both sides already; leave one of them out")
+		}
 		read, err := readReport(f.with)
 		if err != nil {
 			return r, fmt.Errorf("--with: %w", err)
+		}
+		if (read.Host != nil) == f.inside {
+			return r, fmt.Errorf("--with %s: it must be the look from the other side", f.with)
+		}
+		if f.inside { // nothing of it is needed to see that it is of another server
+			if _, err := check.Join(check.Report{Host: thisHost(t), Time: time.Now()}, read); err != nil {
+				return r, fmt.Errorf("--with %s: %w", f.with, err)
+			}
 		}
 		other = &read
 	}
@@ -40,14 +52,13 @@ func lookAt(ctx context.Context, f checkFlags, t *target) (r check.Report, err e
 	default:
 		r, err = lookFromBoth(ctx, f, t)
 	}
-	switch {
-	case err != nil || other == nil:
-	case f.inside:
-		r = check.Join(r, *other)
-	default:
-		r = check.Join(*other, r)
+	if err != nil || other == nil {
+		return r, err
 	}
-	return r, err
+	if r, err = check.Join(r, *other); err != nil {
+		return r, fmt.Errorf("--with %s: %w", f.with, err)
+	}
+	return r, nil
 }
 
 // lookFromBoth gives each side what --only and --skip say of it.
@@ -68,7 +79,13 @@ func lookFromBoth(ctx context.Context, f checkFlags, t *target) (check.Report, e
 		return in, err
 	}
 	out, err := lookFromOutside(ctx, without, t)
-	return check.Join(in, out), err
+	if err != nil {
+		return out, err
+	}
+	if u, err := url.Parse(t.url); err == nil {
+		in.Host.Site = u.Hostname() // who gives both says that they are one
+	}
+	return check.Join(out, in)
 }
 
 // lookFromOutside makes the checks that the flags and the target allow.
