@@ -4,8 +4,12 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"net"
 	"net/netip"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -158,16 +162,31 @@ func verifyBans(p *policy.Policy, f *Facts) check.Finding {
 	case !unit.Running():
 		return check.Failed("ringwall-bans.service is "+unit.Active, want, fix)
 	}
-	rules, err := f.Ruleset()
+	for _, name := range []string{"ringwall-bans.service", "ringwall-bans.socket"} {
+		if unit, err := f.Unit(name); err != nil {
+			return check.Unseen("%v", err)
+		} else if !unit.Stays() {
+			return check.Failed(name+" is "+unit.Enabled+", and would not start with the machine", want, fix)
+		}
+	}
+	tables, err := f.NFTTables()
 	if err != nil {
 		return check.Unseen("the kernel's rules: %v", err)
 	}
-	table := block(rules, "table inet ringwall {")
-	if !strings.Contains(table, "type filter hook prerouting") {
+	i := slices.IndexFunc(tables, func(t NFTTable) bool { return t.Name == "inet ringwall" })
+	if i < 0 {
 		return check.Failed("the kernel has no table inet ringwall", want, "systemctl restart ringwall-bans")
 	}
+	table := tables[i]
+	if hole := bansHole(table); hole != "" {
+		return check.Failed(hole, want, "systemctl restart ringwall-bans")
+	}
 	for _, prefix := range never(p) {
-		if !spares(table, prefix) {
+		spared := table.Sets["spared4"]
+		if prefix.Addr().Is6() {
+			spared = table.Sets["spared6"]
+		}
+		if !within(spared, prefix) {
 			return check.Failed("a ban could shut out "+prefix.String()+", which the policy spares", want, fix)
 		}
 	}
@@ -189,13 +208,83 @@ func verifyBans(p *policy.Policy, f *Facts) check.Finding {
 	if err != nil {
 		return check.Unseen("the server's bans: %v", err)
 	}
-	held := words(table)
+	held := map[string]bool{} // by set and address
+	for name, set := range table.Sets {
+		for _, word := range set {
+			held[name+" "+word] = true
+		}
+	}
 	for _, ban := range bans {
-		if served.Running() && !held[ban.Addr().String()] {
+		if served.Running() && !held[bannedSet(ban)+" "+ban.Addr().String()] {
 			return check.Failed(fmt.Sprintf("the server bans %s, and the kernel lets it in", ban), want, "journalctl -u ringwall -u ringwall-bans | grep ban.failed")
 		}
 	}
 	return check.Passed("the kernel drops the %d addresses that the server bans, and spares %d prefixes", len(bans), len(never(p)))
+}
+
+// bannedSet is the set that holds bans of the length of a prefix.
+func bannedSet(p netip.Prefix) string {
+	if p.Addr().Is4() {
+		return fmt.Sprintf("banned4_%d", p.Bits())
+	}
+	return fmt.Sprintf("banned6_%d", p.Bits())
+}
+
+// sparedRules come before all that drop.
+var sparedRules = []string{`iifname "lo" accept`, "ct state established,related accept", "ip saddr @spared4 accept", "ip6 saddr @spared6 accept"}
+
+var (
+	sparedICMP = regexp.MustCompile(`^icmpv6 type [{] [a-z, -]+ [}] accept$`)
+	bannedRule = regexp.MustCompile(`^(ip6? saddr) (?:& (\S+) == )?@(banned[46]_(\d+)) (?:counter packets \d+ bytes \d+ )?drop$`)
+)
+
+// bansHole says why the kernel's table does not drop whom its sets hold, or could drop
+// whom it spares; "" when it does as it should. The first rule that fits a packet
+// decides, so that one that is not known is a hole, whoever put it there.
+func bansHole(t NFTTable) string {
+	lines := t.Chains["bans"]
+	if t.Dormant || len(lines) == 0 || !strings.HasPrefix(lines[0], "type filter hook prerouting ") {
+		return "the kernel has no table inet ringwall that is in force"
+	}
+	spared, drops := map[string]bool{}, map[string]bool{}
+	for _, line := range lines[1:] {
+		m := bannedRule.FindStringSubmatch(line)
+		switch {
+		case m != nil && len(spared) < len(sparedRules):
+			return "in the table inet ringwall a rule drops before all that spare: " + line
+		case m != nil && masks(m[1], m[2], m[3], m[4]):
+			drops[m[3]] = true
+		case slices.Contains(sparedRules, line):
+			spared[line] = true
+		case !sparedICMP.MatchString(line):
+			return "in the table inet ringwall stands what is not ours: " + line
+		}
+	}
+	for _, line := range sparedRules {
+		if !spared[line] {
+			return "in the table inet ringwall is missing: " + line
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.Sets)) {
+		if strings.HasPrefix(name, "banned") && !drops[name] {
+			return "in the table inet ringwall no rule drops whom the set " + name + " holds"
+		}
+	}
+	return ""
+}
+
+// masks reports whether a rule looks a source up in a set as the set has it.
+func masks(source, mask, set, length string) bool {
+	bits, err := strconv.Atoi(length)
+	most, family := 32, "ip saddr"
+	if strings.HasPrefix(set, "banned6") {
+		most, family = 128, "ip6 saddr"
+	}
+	if err != nil || bits > most || source != family {
+		return false
+	}
+	want := net.IP(net.CIDRMask(bits, most)).String()
+	return mask == want || bits == most && mask == ""
 }
 
 // served are the bans in force of the file that the server keeps. It is a
@@ -243,41 +332,4 @@ func block(text, first string) string {
 	}
 	rest, _, _ = strings.Cut(rest, "\n}")
 	return rest
-}
-
-// words are all the words of a listing.
-func words(text string) map[string]bool {
-	out := map[string]bool{}
-	for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune(" ,\t\n{}=", r) }) {
-		out[word] = true
-	}
-	return out
-}
-
-// spares reports whether a set of spared prefixes of a table holds all of p.
-func spares(table string, p netip.Prefix) bool {
-	name := "set spared4 {"
-	if p.Addr().Is6() {
-		name = "set spared6 {"
-	}
-	_, rest, _ := strings.Cut(table, name)
-	rest, _, _ = strings.Cut(rest, "\n\t}")
-	for word := range words(rest) {
-		if low, high, ok := strings.Cut(word, "-"); ok { // adjacent prefixes are listed as one range
-			from, err1 := netip.ParseAddr(low)
-			to, err2 := netip.ParseAddr(high)
-			if err1 == nil && err2 == nil && from.Compare(p.Addr()) <= 0 && p.Addr().Compare(to) <= 0 {
-				return true
-			}
-			continue
-		}
-		q, err := netip.ParsePrefix(word)
-		if a, aerr := netip.ParseAddr(word); aerr == nil {
-			q, err = netip.PrefixFrom(a, a.BitLen()), nil
-		}
-		if err == nil && holds([]netip.Prefix{q}, p) {
-			return true
-		}
-	}
-	return false
 }

@@ -161,6 +161,13 @@ func verifyContainers(p *policy.Policy, f *Facts) check.Finding {
 	if hole := publishedHole(table, p); hole != "" {
 		return check.Failed(hole, want, "systemctl reload "+publishedUnit)
 	}
+	unit, err := f.Unit(publishedUnit)
+	switch {
+	case err != nil:
+		return check.Unseen("%v", err)
+	case !unit.Stays():
+		return check.Failed(strings.TrimSpace(publishedUnit+" is "+unit.Enabled)+": after the next start of the machine the ports would be open", want, fix)
+	}
 	return check.Passed("%d ports are published; from outside only those of host.firewall.open are reached", len(published))
 }
 

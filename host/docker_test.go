@@ -51,7 +51,7 @@ func TestVerdictsOfContainers(t *testing.T) {
 		"some is dropped":          {strings.Replace(right, last, "\t\ttcp dport 22 drop\n", 1), check.Fail, "drops nothing"},
 		"switched off":             {strings.Replace(right, "\tchain forward {", "\tflags dormant\n\n\tchain forward {", 1), check.Fail, "flags dormant"},
 	} {
-		m := texts{files: map[string]host.FileState{"/etc/os-release": debian}, said: map[string]string{"nft list ruleset": tt.rules}}
+		m := texts{files: map[string]host.FileState{"/etc/os-release": debian}, said: map[string]string{"nft list ruleset": tt.rules, showUnit + "ringwall-published.service": enabled}}
 		for name, says := range map[string]string{"nftables": "installed 1", "docker.io": "no", "docker-ce": "no", "podman": "no", "iptables": "no"} {
 			m.said[strings.Join(host.Query("dpkg-query").Argv(name), " ")] = says
 		}

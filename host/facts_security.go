@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // A Jail is one of fail2ban's, as the running server has it.
@@ -96,6 +97,28 @@ func (f *Facts) Journal(match ...string) (map[string]any, error) {
 	}
 	var entry map[string]any
 	return entry, json.Unmarshal([]byte(said), &entry)
+}
+
+// Written is when an entry of the journal was.
+func Written(entry map[string]any) (time.Time, error) {
+	text, _ := entry["__REALTIME_TIMESTAMP"].(string)
+	n, err := strconv.ParseInt(text, 10, 64)
+	return time.UnixMicro(n), err
+}
+
+// Changed is when a file was written to, wherever a link in its place leads, however
+// large it is; there is false when there is none.
+func (f *Facts) Changed(name string) (at time.Time, there bool, err error) {
+	said, err := f.ask(askChanged, name)
+	var no *Refusal
+	if errors.As(err, &no) && strings.HasSuffix(no.Said, "No such file or directory") {
+		return at, false, nil
+	}
+	if err != nil {
+		return at, false, err
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(said), 10, 64)
+	return time.Unix(n, 0), err == nil, err
 }
 
 // Ruleset is what the kernel filters by, as nft lists it, with the rules that

@@ -43,6 +43,9 @@ type UnitState struct {
 // Running reports an active unit.
 func (u UnitState) Running() bool { return u.Active == "active" }
 
+// Stays reports a unit that is there again after the next start of the machine.
+func (u UnitState) Stays() bool { return u.Enabled == "enabled" || u.Enabled == "static" }
+
 // Unit is a unit as systemd has it now.
 func (f *Facts) Unit(name string) (UnitState, error) {
 	p, err := f.UnitProperties(name, "LoadState", "ActiveState", "UnitFileState")
@@ -67,7 +70,7 @@ func (f *Facts) UnitProperties(name string, properties ...string) (map[string]st
 // enable returns the change that has a unit enabled and running.
 func (f *Facts) enable(name string) ([]Change, error) {
 	u, err := f.Unit(name)
-	if err != nil || u.Running() && (u.Enabled == "enabled" || u.Enabled == "static") {
+	if err != nil || u.Running() && u.Stays() {
 		return nil, err
 	}
 	return []Change{{Title: "enable and start " + name, Unit: &Unit{Name: name, Do: Enable}}}, nil

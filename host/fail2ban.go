@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ringwall/ringwall/check"
 	"github.com/ringwall/ringwall/policy"
@@ -208,14 +209,19 @@ func named(p *policy.Policy, a netip.Prefix) bool {
 // reads is not where sshd, or fail2ban, writes.
 func judgeSource(name string, j Jail, f *Facts) check.Finding {
 	const want = "a jail that reads what is written"
+	var newest time.Time
+	found := ""
 	for _, path := range j.Files {
-		s, err := f.File(path)
+		at, there, err := f.Changed(path)
 		switch {
 		case err != nil:
 			return check.Unseen("%v", err)
-		case s.Exists:
-			return check.Finding{Verdict: check.Pass}
+		case there && (found == "" || at.After(newest)):
+			newest, found = at, path
 		}
+	}
+	if found != "" {
+		return judgeFile(name, j, found, newest, f)
 	}
 	if j.Matches == "" {
 		return check.Failed("the jail "+name+" reads nothing at all, and bans nobody", want, "ringwall host apply")
@@ -237,22 +243,64 @@ func judgeSource(name string, j Jail, f *Facts) check.Finding {
 	return check.Failed(fmt.Sprintf("the jail %s reads %s in the journal, where nothing is written: it bans nobody", name, j.Matches), want, "ringwall host apply")
 }
 
-// judgeDropped compares whom a jail bans with what the kernel holds.
+// judgeFile tells a jail that reads a file which nobody writes, because sshd, or
+// fail2ban, writes elsewhere.
+func judgeFile(name string, j Jail, newest string, at time.Time, f *Facts) check.Finding {
+	const want, fix = "a jail that reads what is written", "ringwall host apply"
+	if name == "recidive" { // which reads what fail2ban itself says
+		said, err := f.ask(askJail, "logtarget")
+		if err != nil {
+			return check.Unseen("%v", err)
+		}
+		target := strings.Join(branches(said), "")
+		if !slices.Contains(j.Files, target) {
+			return check.Failed(fmt.Sprintf("the jail %s reads %s, and fail2ban writes to %s", name, newest, target), want, fix)
+		}
+		return check.Finding{Verdict: check.Pass}
+	}
+	last, err := f.Journal(strings.Fields(sshdSyslog)...)
+	switch {
+	case err != nil:
+		return check.Unseen("the journal: %v", err)
+	case last == nil:
+		return check.Unseen("sshd has written nothing since the machine started, so that nobody can tell whether it comes to %s; sign in once", newest)
+	}
+	written, err := Written(last)
+	switch {
+	case err != nil:
+		return check.Unseen("the journal's last entry of sshd has no time: %v", err)
+	case at.Before(written.Add(-time.Minute)): // who copies it from the journal may be a little late
+		return check.Failed(fmt.Sprintf("the jail %s reads %s, where nothing came since %s, and sshd wrote at %s: it bans nobody", name, newest, at.UTC().Format(time.DateTime), written.UTC().Format(time.DateTime)), want, fix)
+	}
+	return check.Finding{Verdict: check.Pass}
+}
+
+// sshdSyslog is what sshd says, and not what it prints where it only judges its files.
+const sshdSyslog = "_UID=0 _TRANSPORT=syslog _COMM=sshd + _UID=0 _TRANSPORT=syslog _COMM=sshd-session"
+
+// judgeDropped compares whom a jail bans with whom the rules of the kernel drop.
 func judgeDropped(name string, j Jail, f *Facts) check.Finding {
 	if len(j.Banned) == 0 {
 		return check.Finding{Verdict: check.Pass}
 	}
-	rules, err := f.Ruleset()
+	tables, err := f.NFTTables()
 	if err != nil {
 		return check.Unseen("the kernel's rules: %v", err)
 	}
-	in := strings.FieldsFunc(rules, func(r rune) bool { return strings.ContainsRune(" ,\t\n{}=", r) })
+	var dropped []string
+	for _, table := range tables {
+		dropped = append(dropped, table.Dropped()...)
+	}
 	held := map[string]bool{}
-	for _, word := range in {
+	for _, word := range dropped {
 		held[word] = true
 	}
 	for _, address := range j.Banned {
-		if !held[address] {
+		p, err := prefix(address)
+		if err != nil {
+			return check.Unseen("the jail %s bans %q", name, address)
+		}
+		if !held[address] && !within(dropped, p) {
 			return check.Failed("the jail "+name+" bans "+address+", and the kernel lets it in", "the kernel drops whom fail2ban bans", "systemctl restart fail2ban")
 		}
 	}

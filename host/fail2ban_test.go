@@ -26,6 +26,8 @@ func TestWhomFail2banSpares(t *testing.T) {
 		"systemctl show --no-pager --property=LoadState,ActiveState,UnitFileState -- fail2ban.service": "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n",
 		"fail2ban-client status": "Status\n|- Number of jail:\t1\n`- Jail list:\tsshd\n",
 		get + "journalmatch":     "No journal match filter set\n", get + "logpath": "Current monitored log file(s):\n`- /var/log/auth.log\n",
+		"stat -L -c %Y -- /var/log/auth.log": "1700000000\n", "fail2ban-client get logtarget": "Current logging target is:\n`- /var/log/auth.log\n",
+		"journalctl -q --no-pager -b -n 1 -o json -- _UID=0 _TRANSPORT=syslog _COMM=sshd + _UID=0 _TRANSPORT=syslog _COMM=sshd-session": `{"__REALTIME_TIMESTAMP":"1700000001000000"}`,
 		ignored: "No IP address/network is ignored\n", command: "\n", get + "maxretry": "5\n", get + "bantime": "600\n", get + "banip": "\n",
 	}
 	ringwall := maps.Clone(stock)
@@ -59,7 +61,7 @@ func TestWhomFail2banSpares(t *testing.T) {
 		{"a command, and no log", false, map[string]string{command: "/usr/local/bin/spare <ip>\n", get + "logpath": "No file is currently monitored\n"}, check.Fail, "reads nothing at all"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			m := texts{files: map[string]host.FileState{"/etc/os-release": debian, "/var/log/auth.log": file("")}, said: maps.Clone(stock)}
+			m := texts{files: map[string]host.FileState{"/etc/os-release": debian}, said: maps.Clone(stock)}
 			if tt.held {
 				m.files[ours], m.said = file(""), maps.Clone(ringwall)
 			}

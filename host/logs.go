@@ -117,6 +117,8 @@ func verifyLogs(_ *policy.Policy, f *Facts) check.Finding {
 		return check.Unseen("%v", err)
 	case !timer.Running():
 		return check.Failed("logrotate.timer is "+timer.Active, want, fix)
+	case !timer.Stays():
+		return check.Failed("logrotate.timer is "+timer.Enabled+", and would not start with the machine", want, fix)
 	}
 	if err := f.RotationWorks(); err != nil {
 		return check.Failed("logrotate refuses what is configured: "+err.Error(), want, "logrotate --debug /etc/logrotate.conf")

@@ -91,6 +91,12 @@ func missingFlags(m *Mount) (missing []string) {
 
 func verifyMounts(_ *policy.Policy, f *Facts) check.Finding {
 	const want, fix = "/tmp and /dev/shm are mounted nosuid,nodev,noexec", "ringwall host apply; what must run from /tmp gets a TMPDIR of its own"
+	// Who mounts them himself has no such unit.
+	if unit, err := f.Unit(mountsUnit); err != nil {
+		return check.Unseen("%v", err)
+	} else if unit.Load == "loaded" && !unit.Stays() {
+		return check.Failed(mountsUnit+" is "+unit.Enabled+": after the next start of the machine they would be open", want, "ringwall host apply")
+	}
 	for _, point := range sharedFolders {
 		m, err := f.MountAt(point)
 		switch {

@@ -45,6 +45,7 @@ const (
 	askCoreLimit Query = "ulimit of a session"
 	askCrontab   Query = "crontab -l, of nobody"
 	askAt        Query = "atq, of nobody"
+	askChanged   Query = "stat, of what a link leads to"
 	askNginx     Query = "ringwall nginx diff"
 	askParts     Query = "ringwall nginx parts"
 )
@@ -87,6 +88,7 @@ var queries = map[Query][]string{
 	askCoreLimit: {"prlimit", "--core=unlimited:unlimited", "runuser", "-u", "nobody", "--", "sh", "-c", "ulimit -H -c"},
 	askCrontab:   {"runuser", "-u", "nobody", "--", "crontab", "-l"},
 	askAt:        {"runuser", "-u", "nobody", "--", "atq"},
+	askChanged:   {"stat", "-L", "-c", "%Y", "--"},
 	// With the policy that ringwall.service has. The program of this machine compares,
 	// as only it knows what install writes: 0 is the same, 1 is not, else it could not.
 	askNginx: {"ringwall", "nginx", "diff", "--policy", servicePolicy},

@@ -139,7 +139,7 @@ func verifyUpdates(p *policy.Policy, f *Facts) check.Finding {
 		switch {
 		case err != nil:
 			return check.Unseen("%v", err)
-		case !u.Running() || u.Enabled == "disabled":
+		case !u.Running() || !u.Stays():
 			return check.Failed(fmt.Sprintf("%s is %s and %s", timer, u.Active, u.Enabled), want, fix)
 		}
 	}
@@ -222,6 +222,15 @@ func keptFromUpdates(f *Facts) (wrong, fix string, err error) {
 		}
 		if len(only) > 0 && !slices.ContainsFunc(only, named) {
 			return fmt.Sprintf("%s has only %q: what it does not name, such as %s, is never updated", white, only[0].text, name), "grep -rn Package-Whitelist /etc/apt/apt.conf.d, and remove it", nil
+		}
+	}
+	for _, job := range []struct{ service, does string }{{"apt-daily.service", "update"}, {"apt-daily-upgrade.service", "install"}} {
+		runs, err := f.UnitProperties(job.service, "ExecStart")
+		if err != nil {
+			return "", "", err
+		}
+		if !strings.Contains(runs["ExecStart"], "argv[]=/usr/lib/apt/apt.systemd.daily "+job.does+" ;") {
+			return job.service + " does not run apt.systemd.daily " + job.does, "systemctl revert " + job.service, nil
 		}
 	}
 	held, err := f.ask(askHeld)

@@ -124,7 +124,9 @@ nginx:
 		installed + "unattended-upgrades": "installed 2.9\n", installed + "needrestart": "installed 3.6\n", "apt-mark showhold": "",
 		settings: stock, archives: debian12, packages: waits,
 		unit + "apt-daily.timer": runs, unit + "apt-daily-upgrade.timer": runs,
-		"systemctl show --no-pager --property=Result -- apt-daily-upgrade.service": "Result=success\n",
+		"systemctl show --no-pager --property=ExecStart -- apt-daily.service":         "ExecStart={ path=/usr/lib/apt/apt.systemd.daily ; argv[]=/usr/lib/apt/apt.systemd.daily update ; ignore_errors=no }\n",
+		"systemctl show --no-pager --property=ExecStart -- apt-daily-upgrade.service": "ExecStart={ path=/usr/lib/apt/apt.systemd.daily ; argv[]=/usr/lib/apt/apt.systemd.daily install ; ignore_errors=no }\n",
+		"systemctl show --no-pager --property=Result -- apt-daily-upgrade.service":    "Result=success\n",
 	}
 	for _, tt := range []struct {
 		name        string
@@ -143,6 +145,9 @@ nginx:
 		{"switched off", stanzas, "Types: deb\nEnabled: no\nURIs: https://x.example.com\nTrusted: yes\n", check.Pass, "both timers run"},
 		{"a commented line", stanzas, "Types: deb\nURIs: https://x.example.com\n# Trusted: yes\n", check.Pass, "both timers run"},
 
+		{"a timer of this run alone", unit + "apt-daily.timer", strings.Replace(runs, "=enabled", "=enabled-runtime", 1), check.Fail, "enabled-runtime"},
+		{"nothing is installed", "systemctl show --no-pager --property=ExecStart -- apt-daily-upgrade.service", "ExecStart={ path=/bin/true ; argv[]=/bin/true ; ignore_errors=no }\n", check.Fail, "apt-daily-upgrade.service does not run"},
+		{"nothing is fetched", "systemctl show --no-pager --property=ExecStart -- apt-daily.service", "ExecStart=\n", check.Fail, "apt-daily.service does not run"},
 		{"trusted", more, "deb [arch=amd64 trusted=yes] https://x.example.com ./\n", check.Fail, "nobody signed: /etc/apt/sources.list.d/x.list: deb [arch=amd64 trusted=yes]"},
 		{"trusted, spaced", list, "deb\t[ trusted=Yes ] https://x.example.com ./\n", check.Fail, "nobody signed: /etc/apt/sources.list"},
 		{"insecure", more, "deb [allow-insecure=1] https://x.example.com ./\n", check.Fail, "allow-insecure"},
