@@ -93,14 +93,12 @@ func (b *beside) yield() {
 const nginxUnit = "ringwall-nginx.path"
 
 // nginxReload has the nginx that the policy was installed on read what was written,
-// which root may do. Nil: somebody else watches the files, the unit that install has
-// enabled. Without an install no nginx is touched, and the error says so.
+// which root may do. Everybody else, and root where install has enabled it, has the
+// unit do it. Without an install no nginx is touched, and the error says so.
 func nginxReload(p *policy.Policy) func() error {
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	if _, err := os.Lstat("/etc/systemd/system/multi-user.target.wants/" + nginxUnit); err == nil {
-		return nil
+	_, err := os.Lstat("/etc/systemd/system/multi-user.target.wants/" + nginxUnit)
+	if os.Geteuid() != 0 || err == nil {
+		return func() error { return nginx.Wake(p) }
 	}
 	return func() error {
 		h, err := nginx.InstalledOn(p)

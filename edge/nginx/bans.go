@@ -40,9 +40,8 @@ const noBans = "# Who is banned. Written by ringwall serve; ringwall ban list sh
 // Every is how often nginx is told at most.
 const Every = 10 * time.Second
 
-// NewBanner writes to the folder of the policy. reload has nginx read the file;
-// nil: something else on the machine watches it. What goes wrong is the event
-// ban.failed.
+// NewBanner writes to the folder of the policy. reload has nginx read the file,
+// or has somebody do it who may: Wake. What goes wrong is the event ban.failed.
 func NewBanner(p *policy.Policy, reload func() error, sink audit.Sink) *Banner {
 	return &Banner{file: filepath.Join(p.Edge.Nginx.State, bansFile), reload: reload, sink: sink,
 		bans: map[netip.Prefix]bool{}, change: make(chan struct{}, 1)}
@@ -119,7 +118,7 @@ func (b *Banner) Run(ctx context.Context, every time.Duration) {
 	if old, err := os.ReadFile(b.file); err == nil && len(old) > 0 {
 		b.setTold(string(old))
 	}
-	unsure := b.reload != nil // whether an earlier process, which may have been killed, told nginx what it wrote
+	unsure := true // whether an earlier process, which may have been killed, told nginx what it wrote
 	said := ""
 	for {
 		select {
@@ -152,9 +151,6 @@ func (b *Banner) Run(ctx context.Context, every time.Duration) {
 func (b *Banner) tell(text string) error {
 	if err := state.Replace(b.file, []byte(text), 0o600, nil); err != nil {
 		return err
-	}
-	if b.reload == nil {
-		return nil
 	}
 	return b.reload()
 }

@@ -25,7 +25,7 @@ func KeepCertificate(ctx context.Context, p *policy.Policy, source func(context.
 	for {
 		if c, k, err := source(ctx); err == nil {
 			wrote, err := putPair(file, c, k)
-			if due = due || wrote; err == nil && due && reload != nil {
+			if due = due || wrote; err == nil && due {
 				err = reload()
 			}
 			switch {

@@ -14,11 +14,12 @@ func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m))
 
 // The files beside the configuration, in edge.nginx.folder and edge.nginx.state.
 const (
-	proofFile  = "proof.conf"  // in the servers: the header that proves nginx
-	eventsFile = "events.conf" // in http: the log format of events, which holds the same secret
-	bansFile   = "bans.conf"   // in geo: who is banned
-	pairFile   = "site.pem"    // with edge.tls.acme: the certificate, its chain and its key
-	nobodyCert = "nobody.pem"  // for an nginx that cannot refuse a handshake
+	proofFile  = "proof.conf"          // in the servers: the header that proves nginx
+	eventsFile = "events.conf"         // in http: the log format of events, which holds the same secret
+	bansFile   = "bans.conf"           // in geo: who is banned
+	wakeFile   = "nginx-reload-wanted" // for systemd: nginx is to read what is new
+	pairFile   = "site.pem"            // with edge.tls.acme: the certificate, its chain and its key
+	nobodyCert = "nobody.pem"          // for an nginx that cannot refuse a handshake
 	nobodyKey  = "nobody.key"
 )
 

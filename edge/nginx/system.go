@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/ringwall/ringwall/internal/state"
 	"github.com/ringwall/ringwall/policy"
 )
 
@@ -17,8 +18,8 @@ var (
 )
 
 // system is what goes to other programs of the machine: the rotation of the log,
-// and, where systemd runs, a unit that reloads nginx when Ringwall has written
-// its state folder, which it may do without being root. Elsewhere ringwall serve
+// and, where systemd runs, a unit that reloads nginx when Ringwall, which
+// need not be root, asks for it by Wake. Elsewhere ringwall serve
 // reloads it itself, and has to know which nginx this is.
 func (in *Installer) system(p *policy.Policy) ([]Change, error) {
 	if err := in.Host.plain(); err != nil {
@@ -37,25 +38,33 @@ func (in *Installer) system(p *policy.Policy) ([]Change, error) {
 	return append(out,
 		Change{Path: filepath.Join(systemdFolder, "ringwall-nginx.path"), Mode: 0o644, Text: fmt.Sprintf(`# Written by ringwall nginx install.
 [Unit]
-Description=Bans and certificates that Ringwall has written for nginx
+Description=Whether Ringwall has written bans or a certificate for nginx
 
 [Path]
-PathChanged=%s
-PathChanged=%s
+PathExists=%s
 Unit=ringwall-nginx.service
 
 [Install]
 WantedBy=multi-user.target
-`, filepath.Join(n.State, bansFile), filepath.Join(n.State, pairFile))},
+`, filepath.Join(n.State, wakeFile))},
 		Change{Path: filepath.Join(systemdFolder, "ringwall-nginx.service"), Mode: 0o644, Text: `# Written by ringwall nginx install.
 [Unit]
 Description=Have nginx read what Ringwall has written
+After=nginx.service
 StartLimitIntervalSec=0
 
 [Service]
 Type=oneshot
+ExecStartPre=/bin/rm -f ` + filepath.Join(n.State, wakeFile) + `
 ExecStart=` + in.Host.Command("-s", "reload") + `
 `}), nil
+}
+
+// Wake has the unit that an install has enabled reload nginx. That unit takes the
+// file away first, and looks for it again afterwards: what is written while nginx
+// is reloaded is seen, too, which is not so where systemd watches for changes.
+func Wake(p *policy.Policy) error {
+	return state.Replace(filepath.Join(p.Edge.Nginx.State, wakeFile), nil, 0o600, nil)
 }
 
 // Logrotate is the file for logrotate: two weeks, compressed, and the workers

@@ -26,7 +26,7 @@ func TestUnitsNameTheNginx(t *testing.T) {
 	want := map[string]string{
 		"ringwall-nginx":         "\t/opt/openresty/nginx -s reopen -c /opt/openresty/nginx.conf -p /opt/openresty >/dev/null",
 		"ringwall-nginx.service": "ExecStart=/opt/openresty/nginx -s reload -c /opt/openresty/nginx.conf -p /opt/openresty\n",
-		"ringwall-nginx.path":    "PathChanged=/var/lib/ringwall/nginx/site.pem\n",
+		"ringwall-nginx.path":    "PathExists=/var/lib/ringwall/nginx/nginx-reload-wanted\n",
 	}
 	for _, c := range changes {
 		if text := want[filepath.Base(c.Path)]; text != "" && filepath.Dir(c.Path) == dir {

@@ -226,6 +226,16 @@ func (w *webServer) bans() {
 		w.t.Fatal(err, out)
 	}
 	w.Await("the end of the ban reaches nginx", 30*time.Second, func() bool { return reloads() > before && w.status(bad, "/") == "200" })
+
+	// What is written while nginx is told of something else is told, too.
+	const slow = "/etc/systemd/system/ringwall-nginx.service.d/slow.conf"
+	w.Write(slow, "[Service]\nExecStartPost=/bin/sleep 3\n", 0o644)
+	w.Run("systemctl", "daemon-reload")
+	before = reloads()
+	w.Run("sh", "-c", "cd /var/lib/ringwall/nginx; touch nginx-reload-wanted; sleep 1; touch nginx-reload-wanted")
+	w.Await("nginx is told twice", 30*time.Second, func() bool { return reloads() == before+2 })
+	w.Run("rm", "-r", filepath.Dir(slow))
+	w.Run("systemctl", "daemon-reload")
 }
 
 // rotation: while clients ask, logrotate has nginx write to a new file; each
