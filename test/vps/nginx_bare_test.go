@@ -11,13 +11,25 @@ import (
 	"github.com/ringwall/ringwall/test/vps"
 )
 
-// TestNginxFromABareServer has one host apply make of a Debian 12 without nginx one
+// TestNginxFromABareServer has one host apply make of a server without nginx one
 // that serves by the policy, with an authority's certificate; and of one with a certificate
 // and another site, as certbot leaves them. Killed and rolled back it is as it was.
 func TestNginxFromABareServer(t *testing.T) {
 	t.Parallel()
-	vps.Skip(t)
-	s, o := bare(t, vps.Ready, "")
+	for _, suite := range []string{vps.Ready, "trixie", "noble"} {
+		t.Run(suite, func(t *testing.T) {
+			if suite != vps.Ready && *start > 0 {
+				t.Skip("each takes three minutes: `make servers` has the time")
+			}
+			t.Parallel()
+			nginxFromABareServer(t, suite)
+		})
+	}
+}
+
+func nginxFromABareServer(t *testing.T, suite string) {
+	s, o := bare(t, suite, "")
+	o.MustSSH("root", "true") // which starts sshd where systemd listens
 	w := &webServer{s, t}
 	t.Cleanup(func() {
 		if t.Failed() {
