@@ -234,3 +234,14 @@ func TestErrorf(t *testing.T) {
 		t.Errorf("without a file: %q", got)
 	}
 }
+
+// TestExampleSite: names that RFC 2606 keeps stand for somebody's own, and no others.
+func TestExampleSite(t *testing.T) {
+	for site, want := range map[string]bool{"api.example.com": true, "example.net": true, "a.b.example.org": true, "notes.example": true, "example": true,
+		"example.com.au": false, "api.example-site.com": false, "myexample.com": false, "example.dev": false, "localhost": false, "": false} {
+		p := policy.Default()
+		if p.Site = site; p.ExampleSite() != want {
+			t.Errorf("%s: %v", site, !want)
+		}
+	}
+}

@@ -2,6 +2,8 @@ package policy
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -76,6 +78,15 @@ type Nginx struct {
 
 // NginxIsEdge reports whether nginx takes the clients' connections.
 func (p *Policy) NginxIsEdge() bool { return p.Edge.Engine == "nginx" }
+
+// ExampleSite reports a site whose name is kept for examples, and nobody's: it stands
+// for one that is still to be written. No authority issues a certificate for it (RFC
+// 2606, 2 and 3).
+func (p *Policy) ExampleSite() bool {
+	labels := strings.Split(p.Site, ".")
+	last := labels[max(0, len(labels)-2):]
+	return last[len(last)-1] == "example" || len(last) == 2 && last[0] == "example" && slices.Contains([]string{"com", "net", "org"}, last[1])
+}
 
 // Bans says when an address is banned, and for how long. What is banned is an
 // address: whoever shares it, behind one router, is out with the attacker.

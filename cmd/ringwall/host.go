@@ -90,6 +90,9 @@ func (f *hostFlags) plan(cmd *cobra.Command) (*policy.Policy, *host.Facts, []hos
 		}
 		return nil, nil, nil, &failure{fmt.Errorf("%w\nNothing was done", err), 2, next}
 	}
+	if note := standsForYours(p); note != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), paint(os.Stderr, "33;1", "note:")+" "+note)
+	}
 	for _, hint := range hints {
 		fmt.Fprintln(cmd.ErrOrStderr(), "left out: "+hint)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/ringwall/ringwall/internal/state"
 	"github.com/ringwall/ringwall/policy"
@@ -20,6 +22,8 @@ import (
 const (
 	policyFile = "ringwall.yaml"
 	tokenKey   = "secrets/identity_token_key"
+
+	exampleSite = "api.example.com"
 )
 
 func initCommand() *cobra.Command {
@@ -29,11 +33,11 @@ func initCommand() *cobra.Command {
 		Short: "Write a policy and its secrets in the current folder",
 		Long: `Write ringwall.yaml, a key in secrets/ that only you can read, and lines in
 .gitignore that keep it out of the repository. What is there is never
-overwritten.`,
+overwritten. On a terminal it asks for the site when --site does not say it.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return initialize(cmd, site, upstream) },
 	}
-	cmd.Flags().StringVar(&site, "site", "api.example.com", "host name that clients use")
+	cmd.Flags().StringVar(&site, "site", exampleSite, "host name that clients use; the default stands for yours")
 	cmd.Flags().StringVar(&upstream, "upstream", "http://127.0.0.1:8000", "where the API listens: http:// on loopback, or unix:/path; empty for a handler in Go")
 	return cmd
 }
@@ -41,6 +45,9 @@ overwritten.`,
 func initialize(cmd *cobra.Command, site, upstream string) error {
 	if _, err := os.Lstat(policyFile); err == nil {
 		return &failure{fmt.Errorf("%s is there already, and is not overwritten", policyFile), 2, "ringwall policy check"}
+	}
+	if !cmd.Flags().Changed("site") {
+		site = askForSite(cmd, upstream)
 	}
 	text := policy.Template(site, upstream)
 	if err := judgeTemplate(text, site); err != nil {
@@ -57,7 +64,7 @@ func initialize(cmd *cobra.Command, site, upstream string) error {
 		return &failure{err, 1, "ringwall init, in a folder that you may write to"}
 	}
 	was, placeholder := "wrote", ""
-	if !cmd.Flags().Changed("site") {
+	if site == exampleSite && !cmd.Flags().Changed("site") {
 		placeholder = "\nThe site is " + site + ", which stands for yours: write yours into " + policyFile + ".\n"
 	}
 	if kept {
@@ -74,6 +81,28 @@ then take the # from one of the lines tls: in %[1]s, for a certificate, and:
   ringwall serve
 `, policyFile, was, tokenKey, placeholder)
 	return nil
+}
+
+// askForSite asks on the terminal until the answer is good, or empty. Where nobody can be
+// asked, it is the name that stands for one.
+func askForSite(cmd *cobra.Command, upstream string) string {
+	in, ok := cmd.InOrStdin().(*os.File)
+	if !ok || !term.IsTerminal(int(in.Fd())) {
+		return exampleSite
+	}
+	for lines := bufio.NewReader(in); ; {
+		fmt.Fprintf(cmd.ErrOrStderr(), "The host name that clients use (Enter: later, with %s in its place): ", exampleSite)
+		line, err := lines.ReadString('\n')
+		site := strings.TrimSpace(line)
+		if site == "" || err != nil {
+			return exampleSite
+		}
+		if err := judgeTemplate(policy.Template(site, upstream), site); err == nil || !strings.Contains(err.Error(), "--site: ") {
+			return site
+		} else {
+			fmt.Fprintln(cmd.ErrOrStderr(), strings.ReplaceAll(err.Error(), "--site: ", ""))
+		}
+	}
 }
 
 // judgeTemplate sees that the flags make a good policy, before anything is

@@ -41,6 +41,9 @@ ringwall nginx install; 2: not.`,
 				count(routes, "route"), count(limits, "rate class", "rate classes"), count(waivers, "waiver")); err != nil {
 				return fmt.Errorf("print: %w", err)
 			}
+			if note := standsForYours(p); note != "" {
+				fmt.Fprintln(cmd.OutOrStdout(), "note: "+note)
+			}
 			for _, i := range p.Overridden() {
 				fmt.Fprintf(cmd.OutOrStdout(), "note: app.routes[%d], %s, is never asked: Ringwall serves these paths itself\n", i, p.App.Routes[i].Path)
 			}
@@ -52,6 +55,14 @@ ringwall nginx install; 2: not.`,
 			return nil
 		},
 	}
+}
+
+// standsForYours says of a site that it was never written, "" of one that was.
+func standsForYours(p *policy.Policy) string {
+	if p.Dev() || !p.ExampleSite() {
+		return ""
+	}
+	return "the site is " + p.Site + ", which stands for yours: clients that ask for another host are refused; write yours into the policy"
 }
 
 // notServed is a policy that loads but cannot be served.

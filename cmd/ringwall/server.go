@@ -49,6 +49,9 @@ func (s *server) build(ctx context.Context, p *policy.Policy) (err error) {
 	s.lines = audit.NewBuffer(os.Stderr, os.Stderr)
 	log := slog.New(audit.NewHandler(s.lines, &s.level))
 	s.log = log
+	if note := standsForYours(p); note != "" {
+		log.Warn(note)
+	}
 	if err := s.openWatch(p, log); err != nil {
 		s.close()
 		return notServed(err)

@@ -74,6 +74,9 @@ func New(p *policy.Policy, dir state.Dir, deps Deps) (*Manager, error) {
 	if !a.Enabled() {
 		return nil, p.Errorf("edge.tls.acme.email", "write the address of whoever runs the site", "no authority is asked without an address")
 	}
+	if a.Directory == policy.LetsEncrypt && p.ExampleSite() {
+		return nil, p.Errorf("site", "write the host name that clients use", "%s is kept for examples: Let's Encrypt issues no certificate for it", p.Site)
+	}
 	m := &Manager{site: p.Site, authority: a, dir: dir, log: deps.Log, audit: deps.Audit}
 	if p.NginxIsEdge() {
 		m.behind, m.probe = true, rand.Text()

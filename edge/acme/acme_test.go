@@ -449,13 +449,17 @@ func TestMistakes(t *testing.T) {
 		a   policy.ACME
 		err string
 	}{
+		"no site":       {policy.ACME{Email: "a@example.com", Directory: policy.LetsEncrypt}, "api.example.com is kept for examples"},
 		"no address":    {policy.ACME{Directory: policy.LetsEncrypt}, "email"},
 		"no such file":  {policy.ACME{Email: "a@example.com", Trust: filepath.Join(dir, "none.pem")}, "none.pem"},
 		"not a CA":      {policy.ACME{Email: "a@example.com", Trust: empty}, "no certificate is in"},
 		"nothing wrong": {policy.ACME{Email: "a@example.com", Directory: policy.LetsEncrypt}, ""},
 	} {
 		p := policy.Default()
-		p.Site, p.Edge.TLS.ACME = "api.example.com", tt.a
+		p.Site, p.Edge.TLS.ACME = "notes.example-site.com", tt.a
+		if name == "no site" {
+			p.Site = "api.example.com"
+		}
 		_, err := acme.New(p, state.Dir(dir), acme.Deps{})
 		if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 			t.Errorf("%s: %v, want %q", name, err, tt.err)
