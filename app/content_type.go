@@ -22,8 +22,8 @@ import (
 // The list is of media types, without parameters and wildcards: a type is
 // accepted when it stands there by name, application/problem+json too. Case and
 // white space do not matter. JSON and form bodies may have no charset but
-// utf-8, and no parameter whose value holds what parts parameters; others, such as
-// boundary, are passed on. An asterisk, of a wildcard or of charset*, is refused. A coded body
+// utf-8, and no parameter whose value holds what parts parameters, or that has the word
+// charset in it; others, such as profile, are passed on. An asterisk, of a wildcard or of charset*, is refused. A coded body
 // (Content-Encoding: gzip) is refused because no later control could judge it,
 // and because it may unfold to a thousand times the cap of app/body.
 var contentType = Control{
@@ -202,8 +202,10 @@ func (l *mediaList) judge(values []string) (kind mediaKind, reason string) {
 		switch {
 		case name == "charset" && !strings.EqualFold(v, "utf-8"):
 			return mediaUnknown, "a charset other than utf-8"
-		case strings.ContainsAny(v, `;,="\`): // quoted, and another parameter to who does not see that
+		case strings.ContainsAny(v, `;,"\`): // quoted, and another parameter to who does not see that
 			return mediaUnknown, "a parameter that may read as several"
+		case name != "charset" && strings.Contains(name+"\x00"+strings.ToLower(v), "charset"): // to who looks for the word alone
+			return mediaUnknown, "a parameter that may read as a charset"
 		}
 	}
 	return kind, ""

@@ -38,6 +38,16 @@ func TestContentType(t *testing.T) {
 		{"application/x-www-form-urlencoded; charset*=us-ascii''utf-8; charset=utf-7", "/", 415},
 		{`application/json; version="1; charset=utf-7"`, "/", 415},
 		{`application/json; version="1"`, "/", 200},
+		{`application/json; profile="a=b"`, "/", 200}, // RFC 9110, 5.6.6
+		{`application/json; profile="https://example.com/?v=1&w=2"; charset=utf-8`, "/", 200},
+		{`application/x-www-form-urlencoded; v="="`, "/", 200},
+		{`application/json; version="charset=utf-7"`, "/", 415},
+		{`application/json; version="CharSet = utf-7"`, "/", 415},
+		{`application/json; x="charset"`, "/", 415},
+		{"application/json; xcharset=utf-7", "/", 415},
+		{`application/json; version="1, charset=utf-7"`, "/", 415},
+		{`application/json; version="1\" charset=utf-7"`, "/", 415},
+		{"application/json; profile=a=b", "/", 415}, // not quoted
 		{"application/json, text/plain", "/", 415},
 		{"application/json;;", "/", 415}, // lenient readers would take it, strict ones not
 		{"application/json; charset", "/", 415},
