@@ -47,6 +47,20 @@ func (r Report) Addresses() (out []string) {
 	return out
 }
 
+// ToDo is what failed, and then what could not be seen, each in the order of the run.
+func (r Report) ToDo() (out []Result) {
+	var unseen []Result
+	for _, res := range r.Results {
+		switch res.Verdict {
+		case Fail:
+			out = append(out, res)
+		case Unknown:
+			unseen = append(unseen, res)
+		}
+	}
+	return append(out, unseen...)
+}
+
 // Summary counts the results.
 func (r Report) Summary() (s Summary) {
 	for i := range r.Results {

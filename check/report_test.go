@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -211,5 +212,37 @@ func TestNobodyAnswers(t *testing.T) {
 		if strings.Count(out, "It matters.") != tt.why || strings.Contains(out, "Nothing could be seen") != (tt.also == nil) || !strings.Contains(out, "connection refused") {
 			t.Errorf("%+v:\n%s", tt, out)
 		}
+	}
+}
+
+// TestWhatFailedIsToldLast: below a report that is longer than a screen, what failed is
+// named once more, and it comes first of what is to be done.
+func TestWhatFailedIsToldLast(t *testing.T) {
+	var r check.Report
+	for i := range 12 {
+		f := check.Passed("seen")
+		switch i {
+		case 2:
+			f = check.Unseen("down")
+		case 5, 9:
+			f = check.Failed("open", "closed", "close it")
+		}
+		r.Results = append(r.Results, check.Result{Meta: check.Meta{ID: fmt.Sprintf("a/%d", i), Title: "It is closed"}, Finding: f})
+	}
+	var b strings.Builder
+	if err := r.WriteText(&b, check.Text{}); err != nil || !strings.HasSuffix(b.String(), "\n9 pass, 2 fail, 1 unknown, 0 waived\nfailed: a/5, a/9\n") {
+		t.Errorf("%v\n%s", err, b.String())
+	}
+	var ids []string
+	for _, res := range r.ToDo() {
+		ids = append(ids, res.ID)
+	}
+	if got := strings.Join(ids, " "); got != "a/5 a/9 a/2" {
+		t.Errorf("to do: %s", got)
+	}
+	b.Reset()
+	r.Results = r.Results[4:8]
+	if err := r.WriteText(&b, check.Text{}); err != nil || strings.Contains(b.String(), "failed: ") {
+		t.Errorf("a screen: %v\n%s", err, b.String())
 	}
 }

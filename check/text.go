@@ -50,8 +50,25 @@ func (r Report) WriteText(w io.Writer, how Text) error {
 		fmt.Fprintf(t, "\nNothing could be seen: does it run, and is it reached from here?\n%s\n", r.Summary())
 	} else {
 		fmt.Fprintf(t, "\n%s\n", r.Summary())
+		t.failed(r)
 	}
 	return t.Flush()
+}
+
+// failed names what failed once more below a report that is longer than a screen.
+func (t *textWriter) failed(r Report) {
+	const screen = 10 // results
+	ids := make([]string, 0, len(r.Results))
+	for _, res := range r.Results {
+		if res.Verdict == Fail {
+			res.clean()
+			ids = append(ids, res.ID)
+		}
+	}
+	if len(r.Results) > screen && len(ids) > 0 {
+		fmt.Fprint(t, "failed: ")
+		t.fold(len("failed: "), strings.Join(ids, ", "))
+	}
 }
 
 type textWriter struct {

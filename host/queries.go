@@ -124,6 +124,12 @@ type Refusal struct {
 	Said string // on standard error
 }
 
+// Error names the command in short: the evidence has the whole of it.
 func (r *Refusal) Error() string {
-	return fmt.Sprintf("%s: exit code %d: %s", strings.Join(r.Argv, " "), r.Code, r.Said)
+	const long = 60
+	command := strings.Join(r.Argv, " ")
+	if len(command) > long {
+		command = r.Argv[0] + " ... " + r.Argv[len(r.Argv)-1]
+	}
+	return fmt.Sprintf("%s: exit code %d: %s", command, r.Code, r.Said)
 }

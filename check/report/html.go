@@ -38,11 +38,7 @@ func HTML(w io.Writer, r check.Report) error {
 	d.Headline = headline(r)
 	v, _ := worst(r)
 	d.Verdict = v.String()
-	for _, res := range r.Results {
-		if bad(res.Verdict) {
-			d.ToDo = append(d.ToDo, res)
-		}
-	}
+	d.ToDo = r.ToDo()
 	// What belongs to no ring is shown all the same.
 	rest := line{ID: "rest", Title: "Others"}
 	for _, res := range r.Results {

@@ -66,10 +66,8 @@ func writeReports(w io.Writer, f checkFlags, r check.Report) error {
 			return fmt.Errorf("--out: %w", err)
 		}
 	}
-	for _, res := range r.Results {
-		if res.Verdict == check.Fail || res.Verdict == check.Unknown {
-			fmt.Fprintf(os.Stderr, "%-7s  %s: %.160s\n", strings.ToUpper(res.Verdict.String()), res.ID, res.Got)
-		}
+	for _, res := range r.ToDo() {
+		fmt.Fprintf(os.Stderr, "%-7s  %s: %.160s\n", strings.ToUpper(res.Verdict.String()), res.ID, res.Got)
 	}
 	fmt.Fprintf(os.Stderr, "%s; written to %s\n", r.Summary(), strings.Join(f.out, ", "))
 	return nil
