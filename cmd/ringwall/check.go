@@ -110,6 +110,9 @@ func runCheck(ctx context.Context, w io.Writer, f checkFlags, args []string) err
 	if err := f.writable(); err != nil {
 		return unrunnable(err)
 	}
+	if len(args) > 0 && !strings.Contains(args[0], "://") {
+		return &failure{fmt.Errorf("%q does not say whether it is https or http", args[0]), 2, "ringwall check https://" + shellWord(args[0])}
+	}
 	t, err := findTarget(f, args)
 	if err != nil {
 		return unrunnable(err)

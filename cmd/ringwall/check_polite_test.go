@@ -61,6 +61,8 @@ func TestStrangersAreNotAttacked(t *testing.T) {
 			refused := strings.Contains(f.Got, "--i-own-this")
 			m, known := manner[ch.ID]
 			switch passive := known && m == outside.Passive; {
+			case refused && ch.Most+ch.Points > 0:
+				t.Errorf("%s: %s is not made, and counts %d requests and %d points", name, ch.ID, ch.Most, ch.Points)
 			case f.Verdict == check.Pass:
 				t.Errorf("%s: %s passes without a request", name, ch.ID)
 			case m == outside.Intrusive:

@@ -150,6 +150,7 @@ func (r *lookingRun) choose(t *target) ([]check.Check, error) {
 	add := func(lane string, list []check.Check, not string) {
 		for _, c := range list {
 			if c.Inside == "" && not != "" {
+				c.Most, c.Points = 0, 0
 				c.Verify = func(context.Context) check.Finding { return check.Unseen("not made: %s", not) }
 			} else if c.Verify != nil {
 				c.Ready, c.Verify = r.ready(c.Meta), r.mannered(c.Meta, c.Verify)
@@ -462,7 +463,7 @@ func (r *lookingRun) announce(t *target, checks []check.Check) {
 	case once > limit:
 		more = fmt.Sprintf(" (%d in the worst case: what might not fit then is not made, and says so)", once)
 	case most > once && once < limit:
-		more = fmt.Sprintf(", or %d with second tries", min(most, limit))
+		more = fmt.Sprintf(", or %d with second looks", min(most, limit))
 	}
 	fmt.Fprintf(os.Stderr, "%d %s of %s: at most %d requests%s\n", n, many, t.url, min(once, limit), more)
 }

@@ -32,6 +32,8 @@ func explainArgs(cmd *cobra.Command, args []string, err error) error {
 	help := cmd.CommandPath() + " --help"
 	wanted := strings.TrimSuffix(cmd.UseLine(), " [flags]")
 	switch {
+	case strings.Contains(err.Error(), "arg(s)"): // cobra's words
+		return &failure{fmt.Errorf("what is wanted: %s", wanted), 2, help}
 	case len(args) > 0 && cmd.HasAvailableSubCommands():
 		var names []string
 		for _, c := range cmd.Commands() {
@@ -48,8 +50,6 @@ func explainArgs(cmd *cobra.Command, args []string, err error) error {
 			help = cmd.CommandPath() + " --policy " + shellWord(args[0])
 		}
 		return &failure{fmt.Errorf("%q is one word too many: %s takes flags alone", args[0], cmd.CommandPath()), 2, help}
-	case strings.Contains(err.Error(), "arg(s)"): // cobra's words
-		return &failure{fmt.Errorf("what is wanted: %s", wanted), 2, help}
 	}
 	return &failure{err, 2, help}
 }
