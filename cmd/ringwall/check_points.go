@@ -92,7 +92,9 @@ func (b *pointsBudget) read() (all spentPoints, err error) {
 		return nil, nil
 	}
 	if err == nil {
-		err = json.Unmarshal(text, &all)
+		if err = json.Unmarshal(text, &all); err != nil {
+			err = fmt.Errorf("%s is damaged, and is begun anew: %w", b.dir.Path(pointsFile), err)
+		}
 	}
 	return all, err
 }

@@ -72,7 +72,7 @@ func TestPointsAreSpentOnce(t *testing.T) {
 	if err := os.WriteFile(dir.Path(pointsFile), []byte("broken"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newPointsBudget(t.Context(), "api.example.com", 100, dir, now); err == nil {
+	if _, err := newPointsBudget(t.Context(), "api.example.com", 100, dir, now); err == nil || !strings.Contains(err.Error(), dir.Path(pointsFile)+" is damaged") {
 		t.Error("a file that nobody can read is taken for none")
 	}
 }

@@ -73,6 +73,36 @@ func TestInitDiskFull(t *testing.T) {
 	}
 }
 
+// init in a folder of another user writes no key to where he has led it.
+func TestInitFollowsNoPlantedLink(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can make a link of another user")
+	}
+	for _, name := range []string{"secrets", ".gitignore"} {
+		elsewhere := t.TempDir()
+		t.Chdir(t.TempDir())
+		if err := errors.Join(os.Symlink(filepath.Join(elsewhere, "x"), name), os.Lchown(name, 65534, 65534), os.Mkdir(filepath.Join(elsewhere, "x"), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		if name == ".gitignore" {
+			_ = os.Remove(filepath.Join(elsewhere, "x"))
+		}
+		cmd := initCommand()
+		cmd.SetArgs(nil)
+		cmd.SetOut(new(strings.Builder))
+		cmd.SilenceErrors, cmd.SilenceUsage = true, true
+		if err := cmd.Execute(); err == nil || !strings.Contains(err.Error(), "is a link of another user") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if left, _ := filepath.Glob(filepath.Join(elsewhere, "*", "*")); len(left) > 0 {
+			t.Errorf("%s: written: %v", name, left)
+		}
+		if fi, err := os.Stat(filepath.Join(elsewhere, "x")); err == nil && !fi.IsDir() {
+			t.Errorf("%s: written", name)
+		}
+	}
+}
+
 // A report goes where its name leads, and not where another user has led it.
 func TestReportGoesNowhereElse(t *testing.T) {
 	dir := t.TempDir()

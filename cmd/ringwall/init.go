@@ -132,6 +132,9 @@ func judgeTemplate(text []byte, site string) error {
 // writeKey makes the key that access tokens are verified with; an old one is
 // kept, for tokens that are out there.
 func writeKey() (kept bool, err error) {
+	if _, err := state.Follow(filepath.Dir(tokenKey)); err != nil {
+		return false, err
+	}
 	if err := os.MkdirAll(filepath.Dir(tokenKey), 0o700); err != nil {
 		return false, err
 	}
@@ -151,6 +154,9 @@ func newTokenKey() string {
 
 // ignore adds the lines to .gitignore that are not in it.
 func ignore(lines ...string) error {
+	if _, err := state.Follow(".gitignore"); err != nil {
+		return err
+	}
 	old, err := os.ReadFile(".gitignore")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

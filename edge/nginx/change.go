@@ -278,7 +278,7 @@ func unfinished(root string) (*changeSet, error) {
 			err = json.Unmarshal(b, &s.was)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", folders[i], err)
+			return nil, fmt.Errorf("%s, which says what an install that was broken off had found, cannot be read: %w: look which files beside it differ from those of nginx, put them back by hand, and move its folder away", folders[i], err)
 		}
 		return s, nil
 	}

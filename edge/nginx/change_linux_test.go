@@ -125,4 +125,12 @@ func TestBackupsAreBounded(t *testing.T) {
 	if set, err := unfinished(root); err != nil || set == nil || set.folder != folders[kept+4] {
 		t.Errorf("%+v, %v", set, err)
 	}
+	for _, damage := range []string{"", "\x00\x00", "[{"} {
+		if err := os.WriteFile(filepath.Join(folders[kept+4], manifestName), []byte(damage), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := unfinished(root); err == nil || !strings.Contains(err.Error(), folders[kept+4]) || !strings.Contains(err.Error(), "put them back by hand") {
+			t.Errorf("%q: %v", damage, err)
+		}
+	}
 }
