@@ -234,6 +234,9 @@ func openFile(ctx context.Context, p *policy.Policy) (*sqlitestore.Store, error)
 	if err := storeThere(p); err != nil {
 		return nil, err
 	}
+	if err := notEmptied(file, p); err != nil {
+		return nil, err
+	}
 	return sqlitestore.Open(ctx, file)
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/ringwall/ringwall/internal/postgrestest"
+	"github.com/ringwall/ringwall/policy"
 )
 
 // TestStoreScripts runs the sessions in testdata/store, with an empty database
@@ -55,4 +57,46 @@ func TestStoreScripts(t *testing.T) {
 			},
 		},
 	})
+}
+
+// A store that was emptied is not taken for a new one.
+func TestEmptiedStore(t *testing.T) {
+	dir := t.TempDir()
+	p := policy.Default()
+	p.Store, p.Identity.Keys = "sqlite:"+filepath.Join(dir, "ringwall.db"), filepath.Join(dir, "keys.json")
+	file, _ := storeFile(p)
+	opens := func() error {
+		st, err := openStore(t.Context(), p)
+		if err == nil {
+			err = st.Close()
+		}
+		return err
+	}
+	write := func(name string) {
+		t.Helper()
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(file)
+	if err := opens(); err != nil {
+		t.Errorf("begun, and killed: %v", err)
+	}
+	write(p.Identity.Keys)
+	if err := opens(); err != nil {
+		t.Error(err)
+	}
+	write(file)
+	if err := opens(); err == nil || !strings.Contains(err.Error(), file+" is empty") || !strings.Contains(err.Error(), "ringwall store restore --force FILE") {
+		t.Errorf("emptied: %v", err)
+	}
+	if _, err := openFile(t.Context(), p); err == nil || !strings.Contains(err.Error(), "is empty") {
+		t.Errorf("emptied, for a backup: %v", err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := opens(); err != nil {
+		t.Errorf("removed: %v", err)
+	}
 }

@@ -19,12 +19,29 @@ import (
 )
 
 // openStore opens the store that the policy names, and makes it when it is a
-// file that is missing.
+// file that is missing. One that was emptied is an error.
 func openStore(ctx context.Context, p *policy.Policy) (store.Store, error) {
 	if file, ok := storeFile(p); ok {
+		if err := notEmptied(file, p); err != nil {
+			return nil, err
+		}
 		return sqlitestore.Open(ctx, file)
 	}
 	return pgstore.Open(ctx, p.Store, p.StorePassword.Reveal())
+}
+
+// notEmptied is an error for an empty file beside signing keys, which are made after
+// the store: a copy or a repair that had no room has emptied it, and to go on would be
+// to do without all accounts, ended sessions and events as if there had been none.
+func notEmptied(file string, p *policy.Policy) error {
+	fi, err := os.Stat(file)
+	if err != nil || fi.Size() > 0 {
+		return nil
+	}
+	if _, err := os.Stat(p.File(p.Identity.Keys)); err != nil {
+		return nil
+	}
+	return fmt.Errorf("the store %s is empty, and the signing keys %s are not new: what was in it is lost\n  hint: ringwall store restore --force FILE, with the last good backup; or remove the empty file, to begin anew", file, p.Identity.Keys)
 }
 
 // storeFile is the SQLite file that the policy names, if it names one.
