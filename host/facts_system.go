@@ -43,8 +43,11 @@ type UnitState struct {
 // Running reports an active unit.
 func (u UnitState) Running() bool { return u.Active == "active" }
 
-// Stays reports a unit that is there again after the next start of the machine.
-func (u UnitState) Stays() bool { return u.Enabled == "enabled" || u.Enabled == "static" }
+// Stays reports a unit that is there again after the next start of the machine, as far
+// as its own state says: a static one is started by others.
+func (u UnitState) Stays() bool {
+	return u.Enabled != "" && u.Enabled != "disabled" && u.Enabled != "masked" && u.Enabled != "bad" && !strings.HasPrefix(u.Enabled, "linked") && !strings.HasSuffix(u.Enabled, "-runtime")
+}
 
 // Unit is a unit as systemd has it now.
 func (f *Facts) Unit(name string) (UnitState, error) {

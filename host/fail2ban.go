@@ -134,7 +134,7 @@ func verifyFail2ban(p *policy.Policy, f *Facts) check.Finding {
 	switch {
 	case err != nil:
 		return check.Unseen("%v", err)
-	case unit.Enabled == "disabled" || unit.Enabled == "masked":
+	case !unit.Stays():
 		return check.Failed("fail2ban.service is "+unit.Enabled+", and would not start with the machine", want, fix)
 	}
 	banned, unsure := 0, ""

@@ -135,7 +135,7 @@ func planFirewall(p *policy.Policy, f *Facts) ([]Change, error) {
 		return nil, err
 	case unit.Enabled == "masked":
 		return nil, errors.New("ufw.service is masked, so that no firewall comes with the machine's start: systemctl unmask ufw, or waive host/firewall")
-	case unit.Enabled == "disabled": // its package enables it; to stop it again would open all
+	case unit.Load == "loaded" && !unit.Stays(): // its package enables it; to stop it again would open all
 		changes = append(changes, Change{Title: "turn the firewall on whenever the machine starts", Command: &Command{
 			Argv: []string{"systemctl", "enable", "ufw.service"}, Undo: []string{"systemctl", "disable", "ufw.service"}}})
 	}
@@ -263,7 +263,7 @@ func staysOn(f *Facts) (bool, error) {
 		return false, err
 	}
 	unit, err := f.Unit("ufw.service")
-	return enabledLine.MatchString(conf.Content) && unit.Enabled != "disabled" && unit.Enabled != "masked", err
+	return enabledLine.MatchString(conf.Content) && unit.Stays(), err
 }
 
 var enabledLine = regexp.MustCompile(`(?mi)^\s*ENABLED=["']?yes\b`)

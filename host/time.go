@@ -22,8 +22,14 @@ var clock = Control{
 			return nil, err // it has no clock of its own
 		}
 		for _, name := range timeServices[1:] {
-			if u, err := f.Unit(name); err != nil || u.Running() {
-				return nil, err // another does it, and two would fight
+			u, err := f.Unit(name)
+			switch {
+			case err != nil:
+				return nil, err
+			case u.Running() && !u.Stays():
+				return nil, Hint(name + " runs, and would not after the next start of the machine: systemctl enable " + name)
+			case u.Running():
+				return nil, nil // another does it, and two would fight
 			}
 		}
 		changes, err := f.install("systemd-timesyncd")
@@ -41,18 +47,21 @@ var clock = Control{
 		if kind != "" {
 			return notOurs(kind, "the clock is that")
 		}
-		running := ""
+		running, stays := "", false
 		for _, name := range timeServices {
 			u, err := f.Unit(name)
 			if err != nil {
 				return check.Unseen("%v", err)
 			}
 			if u.Running() {
-				running = name
+				running, stays = name, stays || u.Stays()
 			}
 		}
 		if running == "" {
 			return check.Failed("no service sets the clock", "one of "+strings.Join(timeServices, ", "), "ringwall host apply")
+		}
+		if !stays {
+			return check.Failed(running+" runs, and would not after the next start of the machine", "a service that sets the clock", "systemctl enable "+running)
 		}
 		said, err := f.ask(askTime)
 		switch said = strings.TrimSpace(said); {
