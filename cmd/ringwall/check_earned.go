@@ -58,6 +58,8 @@ func mostEarned(req probe.Request, res *probe.Response) int {
 	case res.Status == http.StatusUnauthorized && credential: // token.forged
 		points += 10
 	case res.Status == http.StatusUnauthorized && read: // nobody's request weighs nothing
+	case res.Status == http.StatusForbidden: // access.denied
+		points++
 	case !read: // auth.failed
 		points += 4
 	default: // protocol.refused

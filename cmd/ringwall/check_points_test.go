@@ -331,3 +331,34 @@ func TestWhatIsHeldForOthersIsNotWaitedFor(t *testing.T) {
 		t.Errorf("with room for both it waits %v, never is %v", wait, never)
 	}
 }
+
+// TestWhatAnAnswerCanCost: each counts for the most that the weights of docs/bans.md let
+// it stand for.
+func TestWhatAnAnswerCanCost(t *testing.T) {
+	for _, tt := range []struct {
+		req    probe.Request
+		status int // 0: no answer
+		want   int
+	}{
+		{probe.Request{}, 200, 0},
+		{probe.Request{}, 0, 20},
+		{probe.Request{}, 502, 20},
+		{probe.Request{}, 401, 0},
+		{probe.Request{Token: "x"}, 401, 10},
+		{probe.Request{Token: "x"}, 403, 1},
+		{probe.Request{Method: "POST", Token: "x"}, 403, 1},
+		{probe.Request{}, 400, 2},
+		{probe.Request{}, 404, 2},
+		{probe.Request{Method: "POST"}, 400, 4},
+		{probe.Request{Method: "POST", Body: `{"refresh_token":"x"}`}, 401, 20},
+		{probe.Request{Headers: [][2]string{{"X-Auth-User", "root"}}}, 403, 11},
+	} {
+		var res *probe.Response
+		if tt.status > 0 {
+			res = &probe.Response{Status: tt.status}
+		}
+		if got := mostEarned(tt.req, res); got != tt.want {
+			t.Errorf("%+v answered %d: %d points, want %d", tt.req, tt.status, got, tt.want)
+		}
+	}
+}
