@@ -2,10 +2,16 @@ package inside_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/binary"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -218,7 +224,10 @@ func raisers() map[string]fake {
 }
 
 func TestEveryCheck(t *testing.T) {
-	active := map[string]string{"systemctl is-active": "active\n"}
+	const runs = "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n"
+	logrotate := timers("logrotate", "", "")
+	cronOn := more(units(timers("x", "", "")), "systemctl show cron.service", runs)
+	debianLogrotate := map[string]string{"etc/cron.daily/logrotate": "#!/bin/sh\nif [ -d /run/systemd/system ]; then\n    exit 0\nfi\n/usr/sbin/logrotate /etc/logrotate.conf\n", "usr/sbin/logrotate": ""}
 	journal := map[string]string{"journalctl": "Started api.service\n"}
 	shipped := map[string]string{"dpkg-query -S -- /usr/bin/su /bin/su": "util-linux: /bin/su\n"}
 	proxy := map[string]string{"proc/net/tcp": tcpHead + https + local, "proc/9/fd/3": "-> socket:[13]", "proc/9/comm": "nginx\n", "proc/9/cgroup": "0::/system.slice/nginx.service\n"}
@@ -346,9 +355,13 @@ func TestEveryCheck(t *testing.T) {
 				"another's link": {files: map[string]string{"var/log/api.log": "-> ../../home/a/x", "home/a/x": "y"}, owners: map[string]int{"var/log/api.log": 1000}, commands: journal}},
 		},
 		"inside/log-rotation": {
-			check.Pass:    {"timer": {commands: active}, "journal alone": {commands: map[string]string{"systemctl is-active logrotate": "fails", "systemctl is-active systemd-journald": "active\n"}}},
-			check.Fail:    {"no logrotate": {files: map[string]string{"var/log/nginx/access.log": "x"}, commands: map[string]string{"systemctl is-active logrotate": "fails", "systemctl is-active systemd-journald": "active\n"}}},
-			check.Unknown: {"no systemd": {}},
+			check.Pass: {"timer": {commands: units(logrotate)}, "journal alone": {commands: units(map[string]string{"systemd-journald.service": runs})},
+				"cron": {files: map[string]string{"etc/cron.daily/logrotate": "#!/bin/sh\n/usr/sbin/logrotate /etc/logrotate.conf\n", "usr/sbin/logrotate": ""}, modes: map[string]os.FileMode{"etc/cron.daily/logrotate": 0o755}, commands: units(map[string]string{"cron.service": runs})}},
+			check.Fail: {"no logrotate": {files: map[string]string{"var/log/nginx/access.log": "x"}, commands: units(map[string]string{"systemd-journald.service": runs})},
+				"stopped":              {commands: more(units(timers("logrotate", "ActiveState=inactive", "")), "systemctl show cron.service", runs), files: debianLogrotate, modes: map[string]os.FileMode{"etc/cron.daily/logrotate": 0o755}},
+				"off with the restart": {commands: units(timers("logrotate", "UnitFileState=disabled", ""))},
+				"its last run":         {commands: units(timers("logrotate", "", "Result=exit-code"))}},
+			check.Unknown: {"no systemd": {}, "not root": {uid: 1000, commands: units(logrotate)}, "no journal": {commands: units(nil)}},
 		},
 		"inside/updates": {
 			check.Pass:    {"none": {files: map[string]string{"var/lib/apt/lists/x_InRelease": ""}, commands: map[string]string{"apt list": "Listing...\nzip/stable 3.0-13 amd64 [upgradable from: 3.0-12]\n"}}},
@@ -356,15 +369,35 @@ func TestEveryCheck(t *testing.T) {
 			check.Unknown: {"no apt": {}, "no lists": {commands: map[string]string{"apt list": "Listing...\n"}}},
 		},
 		"inside/renewal": {
-			check.Pass: {"timer": {files: map[string]string{"etc/letsencrypt/live/a/fullchain.pem": ""}, commands: active}, "cron": {files: map[string]string{"etc/letsencrypt/live/a/fullchain.pem": "", "etc/cron.d/renew": "0 3 * * * root certbot renew\n"}},
+			check.Pass: {"timer": {files: issued(t, 80), commands: units(timers("certbot", "LastTriggerUSec=", ""))}, "cron": {files: more(issued(t, 80), "etc/cron.d/renew", "0 3 * * * root certbot renew\n"), commands: units(map[string]string{"cron.service": runs})},
 				"Ringwall": {acme: true, commands: map[string]string{"systemctl is-active ringwall.service": "active\n"}}},
-			check.Fail:    {"nothing": {files: map[string]string{"etc/letsencrypt/live/a/fullchain.pem": "", "etc/cron.d/certbot": "0 */12 * * * root test -x /usr/bin/certbot -a \\! -d /run/systemd/system && certbot -q renew\n"}, commands: map[string]string{"systemctl": "fails"}}},
-			check.Unknown: {"not root": {uid: 1000}, "no Ringwall": {acme: true, commands: map[string]string{"systemctl is-active ringwall.service": "inactive\n"}}},
+			check.Fail: {"nothing": {files: more(issued(t, 80), "etc/cron.d/certbot", "0 */12 * * * root test -x /usr/bin/certbot -a \\! -d /run/systemd/system && certbot -q renew\n"), commands: units(map[string]string{"cron.service": runs})},
+				"it ends":         {files: issued(t, 19), commands: units(timers("certbot", "", ""))},
+				"the last run":    {files: issued(t, 80), commands: units(timers("certbot", "", "Result=exit-code"))},
+				"stopped":         {files: issued(t, 80), commands: units(timers("certbot", "ActiveState=inactive", ""))},
+				"cron is stopped": {files: more(issued(t, 80), "etc/cron.d/renew", "0 3 * * * root certbot renew\n"), commands: units(map[string]string{"cron.service": "LoadState=loaded\nActiveState=inactive\n"})}},
+			check.Unknown: {"not root": {uid: 1000}, "no Ringwall": {acme: true, commands: map[string]string{"systemctl is-active ringwall.service": "inactive\n"}},
+				"no certificate": {files: map[string]string{"etc/letsencrypt/live/a/fullchain.pem": "x"}, commands: units(timers("certbot", "", ""))},
+				"no systemd":     {files: issued(t, 80)}},
 		},
 		"inside/backups": {
-			check.Pass:    {"timer": {commands: map[string]string{"systemctl list-timers": "Mon 2026-11-30 03:00:00 UTC 3 days - - restic-daily.timer restic-daily.service\n"}}, "cron": {files: map[string]string{"etc/cron.d/db": "0 3 * * * postgres pg_dump api | ssh backup cat\n"}}},
-			check.Fail:    {"none": {files: map[string]string{"etc/cron.daily/dpkg": "cp /var/lib/dpkg/status /var/backups\n"}, commands: map[string]string{"systemctl list-timers": "- - - - dpkg-db-backup.timer dpkg-db-backup.service\n"}}},
-			check.Unknown: {"no systemd": {}},
+			check.Pass: {"timer": {commands: units(timers("restic-daily", "", ""))}, "cron": {files: map[string]string{"etc/cron.d/db": "PATH=/bin\n0 3 * * * postgres pg_dump api | ssh backup cat\n"}, commands: units(map[string]string{"cron.service": runs})},
+				"a user's":  {files: map[string]string{"var/spool/cron/crontabs/root": "@daily cd /srv && sudo -u postgres ./backup.sh >/dev/null 2>&1\n"}, commands: units(map[string]string{"cron.service": runs})},
+				"a program": {files: map[string]string{"etc/cron.daily/backup": "#!/bin/sh\n# all\ntar czf /mnt/all.tgz /srv\n"}, modes: map[string]os.FileMode{"etc/cron.daily/backup": 0o755}, commands: units(map[string]string{"cron.service": runs})}},
+			check.Fail: {"none": {files: map[string]string{"etc/cron.daily/dpkg": "cp /var/lib/dpkg/status /var/backups\n"}, commands: units(timers("dpkg-db-backup", "", ""))},
+				"stopped":              {commands: units(timers("restic-daily", "ActiveState=inactive NextElapseUSecRealtime=", ""))},
+				"off with the restart": {commands: units(timers("restic-daily", "UnitFileState=disabled", ""))},
+				"its last run":         {commands: units(timers("restic-daily", "", "Result=exit-code"))},
+				"one of two":           {files: map[string]string{"etc/cron.d/db": "0 3 * * * postgres pg_dump api | ssh backup cat\n"}, commands: units(timers("restic-daily", "", "Result=timeout"))},
+				"no time":              {commands: units(timers("restic-daily", "NextElapseUSecRealtime=", ""))},
+				"old ones go":          {files: map[string]string{"etc/cron.d/clean": "0 3 * * * root rm -rf /var/backups/old\n0 4 * * * root sudo -u root /bin/rm -rf /backup\n0 5 * * * root bash -c 'find /backups -delete'\n0 6 * * * root echo backup is next\n", "etc/crontab": "# backup\n@daily root echo >/var/log/backup.log\n"}, commands: cronOn},
+				"only asked":           {files: map[string]string{"etc/cron.d/clean": "0 3 * * * root restic forget --prune --keep-daily 7\n"}, commands: cronOn},
+				"not executable":       {files: map[string]string{"etc/cron.daily/backup": "#!/bin/sh\ntar czf /mnt/all.tgz /srv\n"}, commands: cronOn},
+				"nothing in it":        {files: map[string]string{"etc/cron.daily/backup": "#!/bin/sh\n# tar czf /mnt/all.tgz /srv\nset -e\nexit 0\n"}, modes: map[string]os.FileMode{"etc/cron.daily/backup": 0o755}, commands: cronOn},
+				"a name with a dot":    {files: map[string]string{"etc/cron.d/backup.sh": "0 3 * * * root restic backup /srv\n"}, commands: cronOn},
+				"cron is stopped":      {files: map[string]string{"etc/cron.d/db": "0 3 * * * root restic backup /srv\n"}, commands: more(units(timers("x", "", "")), "systemctl show cron.service", "LoadState=loaded\nActiveState=inactive\nUnitFileState=enabled\n")}},
+			check.Unknown: {"no systemd": {}, "no timers": {commands: map[string]string{"systemctl list-timers": ""}}, "never run": {commands: units(timers("restic-daily", "LastTriggerUSec=n/a", ""))},
+				"not root": {uid: 1000, commands: units(timers("x", "", ""))}, "cron, not seen": {files: map[string]string{"etc/cron.d/db": "0 3 * * * root restic backup /srv\n"}}},
 		},
 	} {
 		for want, machines := range cases {
@@ -395,6 +428,7 @@ func TestEveryCheck(t *testing.T) {
 	// Of what is not there nothing is said.
 	for id, f := range map[string]fake{
 		"inside/history": {files: accounts(map[string]string{"home/a/.bash_history": "-> /dev/null"})},
+		"inside/renewal": {commands: units(timers("certbot", "", ""))},
 	} {
 		for _, c := range inside.Checks(f.machine(t)) {
 			if c.ID == id {
@@ -498,6 +532,51 @@ func TestHalfAnAnswer(t *testing.T) {
 	if _, err := here.Run(t.Context(), "head", "-c", "20000000", "/dev/zero"); err == nil {
 		t.Error("20 MB were read")
 	}
+}
+
+// timers are a timer that does its work, and its service, but for what differs.
+func timers(name, timer, service string) map[string]string {
+	text := "LoadState=loaded\nActiveState=active\nSubState=waiting\nUnitFileState=enabled\nUnit=" + name + ".service\nLastTriggerUSec=Thu 2026-11-26 03:00:00 UTC\nNextElapseUSecRealtime=Fri 2026-11-27 03:00:00 UTC\nNextElapseUSecMonotonic=infinity\n"
+	return map[string]string{name + ".timer": text + strings.ReplaceAll(timer, " ", "\n") + "\n", name + ".service": "LoadState=loaded\nResult=success\n" + service + "\n"}
+}
+
+// units is what systemd tells of these; others it does not have.
+func units(all map[string]string) map[string]string {
+	commands := map[string]string{"systemctl list-timers": "Mon 2026-11-30 03:00:00 UTC 3 days - - e2scrub_all.timer e2scrub_all.service\n"}
+	for name, text := range all {
+		commands["systemctl show "+name] = text
+		if strings.HasSuffix(name, ".timer") {
+			commands["systemctl list-timers"] += "- - - - " + name + " x.service\n"
+		}
+	}
+	for _, name := range []string{"certbot.timer", "snap.certbot.renew.timer", "lego.timer", "acme.timer", "logrotate.timer", "cron.service", "crond.service", "systemd-journald.service"} {
+		if all[name] == "" {
+			commands["systemctl show "+name] = "LoadState=not-found\nActiveState=inactive\n"
+		}
+	}
+	return commands
+}
+
+func more(all map[string]string, name, content string) map[string]string {
+	all = maps.Clone(all)
+	all[name] = content
+	return all
+}
+
+// issued is a certificate of 90 days, as certbot keeps it, that has some left.
+func issued(t *testing.T, days int) map[string]string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := time.Now().Add(time.Duration(days) * 24 * time.Hour)
+	one := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: end.Add(-90 * 24 * time.Hour), NotAfter: end}
+	der, err := x509.CreateCertificate(rand.Reader, one, one, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]string{"etc/letsencrypt/archive/a/1.pem": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), "etc/letsencrypt/live/a/fullchain.pem": "-> ../../archive/a/1.pem"}
 }
 
 // index is git's, version 2.

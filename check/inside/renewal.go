@@ -2,13 +2,26 @@ package inside
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
 	"strings"
+	"time"
 
 	"github.com/ringwall/ringwall/check"
 )
 
+// issued are the places of certificates that programs of ACME keep.
+var issued = []string{"/etc/letsencrypt/live/*/fullchain.pem", "/var/lib/dehydrated/certs/*/fullchain.pem", "/root/.acme.sh/*/fullchain.cer",
+	"/etc/lego/certificates/*.crt", "/var/lib/lego/certificates/*.crt", "/root/.lego/certificates/*.crt"}
+
+var renews = regexp.MustCompile(`certbot|acme\.sh|dehydrated|(^|/)lego `)
+
 // renewal looks for what renews the certificates that an authority issued for
-// some weeks.
+// some weeks, and whether it has.
 var renewal = Check{
 	Meta: check.Meta{
 		ID:    "inside/renewal",
@@ -25,31 +38,93 @@ var renewal = Check{
 			}
 			return check.Passed("ringwall.service runs, and renews the site's certificate itself (edge.tls.acme)")
 		}
-		certs := m.glob("/etc/letsencrypt/live/*/fullchain.pem")
-		for _, timer := range []string{"certbot.timer", "snap.certbot.renew.timer", "lego.timer", "acme.timer"} {
-			if text, err := m.Run(ctx, "systemctl", "is-active", timer); err == nil && strings.TrimSpace(text) == "active" {
-				return check.Passed("%s is active, for %d certificates", timer, len(certs))
-			}
-		}
-		for _, name := range append(m.glob("/var/spool/cron/crontabs/*"), append(m.glob("/etc/cron.d/*"), m.glob("/etc/cron.daily/*")...)...) {
-			b, err := m.head(name, 1<<20)
-			if err != nil {
-				continue
-			}
-			for _, line := range lines(b) {
-				s := strings.TrimSpace(string(line))
-				// Debian's own line of cron leaves it to the timer where systemd runs.
-				if !strings.HasPrefix(s, "#") && !strings.Contains(s, "/run/systemd/system") && (strings.Contains(s, "certbot") || strings.Contains(s, "acme.sh") || strings.Contains(s, "dehydrated") || strings.Contains(s, "lego ")) {
-					return check.Passed("%s renews %d certificates", name, len(certs))
+		const want, fix = "an active timer, of which the last run ended well", "systemctl enable --now certbot.timer; then certbot renew --dry-run"
+		how, fault, uerr := m.renewer(ctx)
+		var certs []string
+		for _, pattern := range issued {
+			for _, name := range m.glob(pattern) {
+				if !strings.HasSuffix(name, ".issuer.crt") {
+					certs = append(certs, name)
 				}
 			}
 		}
+		first, ends, cerr := m.firstToEnd(certs)
+		left := int(ends.Sub(m.Now).Hours() / 24)
 		switch {
-		case len(certs) > 0:
-			return check.Failed("nothing renews what is in /etc/letsencrypt/live", "an active timer", "systemctl enable --now certbot.timer; then certbot renew --dry-run")
+		case len(certs) > 0 && cerr == nil && first != "":
+			return check.Failed(fmt.Sprintf("%s ends in %d days, and was not renewed", first, left), "a new one before the old has 20 days, or a quarter of its time", fix)
 		case m.UID != 0:
-			return check.Unseen("no timer renews certificates, and crontabs cannot be read: %v", errNotRoot)
+			return check.Unseen("certificates and crontabs cannot be read: %v", errNotRoot)
+		case len(certs) == 0 && how != "":
+			return check.Moot("%s, and no certificate is where it keeps them: renew it where it ends", how)
+		case len(certs) == 0:
+			return check.Moot("no certificate of an authority's is on this server: renew it where it ends")
+		case cerr != nil:
+			return check.Unseen("%v", cerr)
+		case how != "":
+			return check.Passed("%s, for %d certificates, of which the first ends in %d days", how, len(certs), left)
+		case fault != "":
+			return check.Failed(fault+", and nothing else renews "+certs[0], want, fix)
+		case uerr != nil:
+			return check.Unseen("what renews %s: %v", certs[0], uerr)
 		}
-		return check.Moot("no certificate of an authority's is on this server: renew it where it ends")
+		return check.Failed("nothing renews "+certs[0], want, fix)
 	},
+}
+
+// renewer says what renews certificates; or the fault of what should.
+func (m *Machine) renewer(ctx context.Context) (how, fault string, err error) {
+	for _, name := range []string{"certbot.timer", "snap.certbot.renew.timer", "lego.timer", "acme.timer"} {
+		t, terr := m.timer(ctx, name)
+		switch {
+		case terr != nil:
+			err = errors.Join(err, terr)
+		case t.there && t.fault() == "":
+			return name + " is active", "", nil
+		case t.there && fault == "":
+			fault = t.fault()
+		}
+	}
+	jobs, jerr := m.jobs()
+	for _, j := range jobs {
+		for _, command := range j.commands {
+			if j.idle != "" || !renews.MatchString(command) {
+				continue
+			}
+			switch runs, cerr := m.cronRuns(ctx); {
+			case cerr != nil:
+				err = errors.Join(err, cerr)
+			case runs:
+				return j.file + " renews by cron", "", nil
+			case fault == "":
+				fault = "cron, by which " + j.file + " renews, does not run"
+			}
+		}
+	}
+	return "", fault, errors.Join(err, jerr)
+}
+
+// firstToEnd is when the first of certificates ends, and which that is when it should
+// have been renewed before.
+func (m *Machine) firstToEnd(names []string) (late string, ends time.Time, err error) {
+	for _, name := range names {
+		b, err := os.ReadFile(m.path(name)) // a link of certbot's; root's alone to write
+		if err != nil {
+			return "", ends, err
+		}
+		block, _ := pem.Decode(b)
+		if block == nil {
+			return "", ends, fmt.Errorf("%s holds no certificate", name)
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return "", ends, fmt.Errorf("%s: %w", name, err)
+		}
+		if least := min(20*24*time.Hour, cert.NotAfter.Sub(cert.NotBefore)/4); cert.NotAfter.Sub(m.Now) < least && (late == "" || cert.NotAfter.Before(ends)) {
+			late, ends = name, cert.NotAfter
+		} else if late == "" && (ends.IsZero() || cert.NotAfter.Before(ends)) {
+			ends = cert.NotAfter
+		}
+	}
+	return late, ends, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/ringwall/ringwall/check"
@@ -35,22 +36,53 @@ var rotation = Check{
 		if len(large) > 0 {
 			return check.Failed(some(large), "no log above 500 MB", fix)
 		}
-		how := ""
-		if text, err := m.Run(ctx, "systemctl", "is-active", "logrotate.timer"); err == nil && strings.TrimSpace(text) == "active" {
-			how = "logrotate.timer is active"
-		} else if len(m.glob("/etc/cron.daily/logrotate")) > 0 && len(m.glob("/usr/sbin/logrotate")) > 0 {
-			how = "cron runs logrotate"
-		}
-		if how == "" {
-			text, err := m.Run(ctx, "systemctl", "is-active", "systemd-journald.service")
-			if err != nil || strings.TrimSpace(text) != "active" {
-				return check.Unseen("neither logrotate nor journald could be seen: %v", err)
-			}
-			if len(m.glob("/var/log/nginx")) > 0 || len(m.glob("/var/log/syslog")) > 0 {
-				return check.Failed("nothing rotates the files in /var/log", "logrotate, daily", fix)
+		how, fault, err := m.rotates(ctx)
+		switch {
+		case m.UID != 0:
+			return check.Unseen("none of %d files is above 500 MB, and others may be hidden: %v", n, errNotRoot)
+		case how != "":
+		case fault != "":
+			return check.Failed(fault, "logrotate, daily", "systemctl status logrotate; "+fix)
+		case err != nil:
+			return check.Unseen("neither logrotate nor journald could be seen: %v", err)
+		case len(m.glob("/var/log/nginx")) > 0 || len(m.glob("/var/log/syslog")) > 0:
+			return check.Failed("nothing rotates the files in /var/log", "logrotate, daily", fix)
+		default:
+			is, err := m.properties(ctx, "systemd-journald.service", "LoadState,ActiveState")
+			if err != nil || is["ActiveState"] != "active" {
+				return check.Unseen("logrotate is not installed, and journald is %q: %v", is["ActiveState"], err)
 			}
 			how = "all is in the journal, which keeps within its own bounds"
 		}
 		return check.Passed("%s; none of %d files is above 500 MB", how, n)
 	},
+}
+
+// rotates says what runs logrotate, or the fault of what should.
+func (m *Machine) rotates(ctx context.Context) (how, fault string, err error) {
+	t, err := m.timer(ctx, "logrotate.timer")
+	if err != nil {
+		return "", "", err
+	}
+	if t.fault() == "" {
+		return t.name + " is active", "", nil
+	}
+	if t.there {
+		fault = t.fault()
+	}
+	jobs, err := m.jobs()
+	for _, j := range jobs {
+		if j.idle != "" || !slices.ContainsFunc(j.commands, func(c string) bool { return strings.Contains(c, "logrotate") }) || len(m.glob("/usr/sbin/logrotate")) == 0 {
+			continue
+		}
+		switch runs, cerr := m.cronRuns(ctx); {
+		case cerr != nil:
+			err = cerr
+		case runs:
+			return "cron runs logrotate", "", nil
+		default:
+			fault = "cron, by which " + j.file + " runs logrotate, does not run"
+		}
+	}
+	return "", fault, err
 }

@@ -1,0 +1,94 @@
+package inside
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A timer is one of systemd's, and what came of the service that it starts.
+type timer struct {
+	name, service string
+	there, active bool
+	stays         bool // after the next start of the machine
+	last          string
+	due           bool
+	result        string
+}
+
+// properties asks systemd about a unit.
+func (m *Machine) properties(ctx context.Context, unit, names string) (map[string]string, error) {
+	text, err := m.Run(ctx, "systemctl", "show", unit, "--property="+names)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	for line := range strings.Lines(text) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		out[key] = value
+	}
+	if out["LoadState"] == "" {
+		return nil, errors.New("systemd tells nothing of " + unit)
+	}
+	return out, nil
+}
+
+func (m *Machine) timer(ctx context.Context, name string) (t timer, err error) {
+	is, err := m.properties(ctx, name, "LoadState,ActiveState,SubState,UnitFileState,Unit,LastTriggerUSec,NextElapseUSecRealtime,NextElapseUSecMonotonic")
+	if err != nil {
+		return t, err
+	}
+	set := func(property string) bool { return !slices.Contains([]string{"", "n/a", "0", "infinity"}, is[property]) }
+	t = timer{name: name, service: is["Unit"], there: is["LoadState"] == "loaded", active: is["ActiveState"] == "active",
+		stays: slices.Contains([]string{"enabled", "static", "alias", "generated"}, is["UnitFileState"]),
+		due:   is["SubState"] == "running" || set("NextElapseUSecRealtime") || set("NextElapseUSecMonotonic")}
+	if set("LastTriggerUSec") {
+		t.last = is["LastTriggerUSec"]
+	}
+	if !t.there {
+		return t, nil
+	}
+	did, err := m.properties(ctx, t.service, "LoadState,Result")
+	if err != nil {
+		return t, err
+	}
+	t.result = did["Result"]
+	if did["LoadState"] != "loaded" {
+		t.result = did["LoadState"]
+	}
+	return t, nil
+}
+
+// fault says why a timer does not do its work, "" when it does. Whether it ever ran
+// is another question.
+func (t timer) fault() string {
+	switch {
+	case !t.there:
+		return t.name + " is not there"
+	case !t.active:
+		return t.name + " is not active"
+	case !t.stays:
+		return t.name + " is gone with the next start of the machine"
+	case !t.due:
+		return t.name + " has no time to run at"
+	case t.result != "success":
+		return fmt.Sprintf("%s ended with %s", t.service, t.result)
+	}
+	return ""
+}
+
+// cronRuns reports whether what stands in a crontab is done at all.
+func (m *Machine) cronRuns(ctx context.Context) (bool, error) {
+	for _, unit := range []string{"cron.service", "crond.service"} {
+		is, err := m.properties(ctx, unit, "LoadState,ActiveState,UnitFileState")
+		if err != nil {
+			return false, err
+		}
+		if is["ActiveState"] == "active" {
+			return is["UnitFileState"] == "enabled", nil
+		}
+	}
+	return false, nil
+}
