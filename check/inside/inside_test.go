@@ -464,6 +464,18 @@ func TestEveryCheck(t *testing.T) {
 			}
 		}
 	}
+	// Of a large disk as much is seen as a while allows: enough in any case.
+	for files, want := range map[int]check.Verdict{2000: check.Pass, 100: check.Unknown} {
+		done := inside.Hurry(files, 0)
+		for _, c := range inside.Checks(fake{files: system(many), commands: map[string]string{"dpkg-query -S": "util-linux: /bin/su\n"}}.machine(t)) {
+			if c.ID == "inside/privileged" {
+				if f := c.Verify(t.Context()); f.Verdict != want {
+					t.Errorf("in no time, and %d files in any case: %+v", files, f)
+				}
+			}
+		}
+		done()
+	}
 	// Another owner takes the bit of a program that runs as its owner: no advice.
 	for name, chown := range map[string]bool{"usr/bin/su": false, "usr/local/bin/deploy": true} {
 		t.Run("advice for "+name, func(t *testing.T) {

@@ -17,8 +17,12 @@ import (
 	"github.com/ringwall/ringwall/check"
 )
 
-// mostEntries is how much of a disk is looked at, some seconds of it.
-const mostEntries = 1_000_000
+// How much of a disk is looked at: enough files, more than most servers have, however
+// long that takes; of more, as much as can be seen in a while.
+var (
+	enough = 250_000
+	awhile = 3 * time.Second
+)
 
 // elsewhere are folders with the files of other systems, whose root is not this one's;
 // see storages for those that were moved.
@@ -87,13 +91,14 @@ func (m *Machine) raising(ctx context.Context) (found []string, err error) {
 		ctx, done = context.WithDeadline(ctx, end.Add(-time.Until(end)/4))
 		defer done()
 	}
-	n, dev, root := 0, devOf(top), m.root()
+	n, dev, root, began := 0, devOf(top), m.root(), time.Now()
 	own := m.storages()
 	see := func(name, full string, e fs.DirEntry) error {
-		if n++; n > mostEntries {
-			return fmt.Errorf("there are more than %d files", mostEntries)
-		}
-		if n%1000 == 0 && ctx.Err() != nil {
+		switch n++; {
+		case n%1000 != 0:
+		case n > enough && time.Since(began) > awhile:
+			return fmt.Errorf("there are more than the %d files that were looked at in %v", n, awhile)
+		case ctx.Err() != nil:
 			return ctx.Err()
 		}
 		if !e.IsDir() && !e.Type().IsRegular() {
