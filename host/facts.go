@@ -153,7 +153,12 @@ func (f *Facts) ask(q Query, args ...string) (string, error) {
 		a.text, a.err = f.source.Ask(q, args...)
 		f.said[key] = a
 	}
-	f.note(check.Command(q.Argv(args...), a.text, a.err))
+	said := a.err
+	var refusal *Refusal
+	if errors.As(a.err, &refusal) { // as evidence, in its own words
+		said = errors.New(refusal.Raw())
+	}
+	f.note(check.Command(q.Argv(args...), a.text, said))
 	return a.text, a.err
 }
 

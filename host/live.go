@@ -100,7 +100,9 @@ func (Live) Ask(q Query, args ...string) (string, error) {
 	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &exit) && ctx.Err() == nil:
-		err = &Refusal{Argv: argv, Code: exit.ExitCode(), Said: strings.TrimSpace(stderr.String())}
+		err = &Refusal{Argv: argv, Code: exit.ExitCode(), Said: strings.TrimSpace(stderr.String()), NotRoot: os.Geteuid() != 0}
+	case errors.Is(err, exec.ErrNotFound):
+		err = fmt.Errorf("%s is not installed: %w", argv[0], exec.ErrNotFound)
 	case err != nil:
 		err = fmt.Errorf("%s: %w", strings.Join(argv, " "), err)
 	}

@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -119,17 +120,49 @@ func (q Query) Argv(args ...string) []string { return append(slices.Clone(querie
 // A Refusal is the error of a query whose command ran and ended with a code
 // other than 0, which for some is the answer "there is none".
 type Refusal struct {
-	Argv []string
-	Code int
-	Said string // on standard error
+	Argv    []string
+	Code    int
+	Said    string // on standard error
+	NotRoot bool   // who asked
 }
 
-// Error names the command in short: the evidence has the whole of it.
+var (
+	noSystemd = regexp.MustCompile(`not been booted with systemd`)
+	rootAlone = regexp.MustCompile(`(?i)permission denied|not permitted|(must|need to) be root|non-root|no hostkeys available|a password is required`)
+	notThere  = regexp.MustCompile(`(\S+): not found$`)
+)
+
+// Error is one sentence where the reason is known, and else names the command in
+// short: the evidence has the whole of it.
 func (r *Refusal) Error() string {
-	const long = 60
-	command := strings.Join(r.Argv, " ")
-	if len(command) > long {
-		command = r.Argv[0] + " ... " + r.Argv[len(r.Argv)-1]
+	switch {
+	case noSystemd.MatchString(r.Said):
+		return "systemd does not run here: look on the server itself, not in a container"
+	case r.NotRoot && rootAlone.MatchString(r.Said):
+		return "only root sees it"
+	case r.Code == 127 && notThere.MatchString(r.Said):
+		return notThere.FindStringSubmatch(r.Said)[1] + " is not installed"
 	}
+	const long = 60
+	argv := r.argv()
+	command := strings.Join(argv, " ")
+	if len(command) > long {
+		command = argv[0] + " ... " + argv[len(argv)-1]
+	}
+	return r.says(command)
+}
+
+// Raw is what was typed and said, whole.
+func (r *Refusal) Raw() string { return r.says(strings.Join(r.argv(), " ")) }
+
+func (r *Refusal) says(command string) string {
 	return fmt.Sprintf("%s: exit code %d: %s", command, r.Code, r.Said)
+}
+
+// argv is sshd's own where it ran apart.
+func (r *Refusal) argv() []string {
+	if len(r.Argv) > len(sshdApart) && slices.Equal(r.Argv[:len(sshdApart)], sshdApart) {
+		return r.Argv[len(sshdApart):]
+	}
+	return r.Argv
 }

@@ -1,8 +1,8 @@
 package inside
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"path"
 	"regexp"
 	"slices"
@@ -88,7 +88,7 @@ var backups = Check{
 		case m.UID != 0:
 			return check.Unseen("no timer makes backups, and users' crontabs cannot be read: %v", errNotRoot)
 		case terr != nil || jerr != nil:
-			return check.Unseen("no job was found that makes backups, and some cannot be seen: %v", errors.Join(terr, jerr))
+			return check.Unseen("no job was found that makes backups, and some cannot be seen: %v", cmp.Or(terr, jerr))
 		case timers == "":
 			return check.Unseen("no cron job makes backups, and systemd tells of no timer at all")
 		case len(idle) > 0:

@@ -38,7 +38,7 @@ func Checks(m *Machine) []check.Check {
 			own.Run = func(ctx context.Context, argv ...string) (string, error) {
 				text, err := m.Run(ctx, argv...)
 				own.note(check.Command(argv, text, err))
-				return text, err
+				return text, plainly(argv, err)
 			}
 			f := c.Verify(ctx, &own)
 			f.Evidence = *own.seen

@@ -535,6 +535,23 @@ func nft(family, end string, rules ...string) map[string]string {
 	return map[string]string{"nft": text + "]}"}
 }
 
+// TestWithoutSystemd: what systemctl says at length is one sentence, and stands in
+// full in the evidence.
+func TestWithoutSystemd(t *testing.T) {
+	m := fake{}.machine(t)
+	m.Run = func(_ context.Context, argv ...string) (string, error) {
+		return "", errors.New("exit status 1: System has not been booted with systemd as init system (PID 1). Can't operate.")
+	}
+	for _, c := range inside.Checks(m) {
+		if c.ID != "inside/backups" && c.ID != "inside/log-rotation" {
+			continue
+		}
+		if f := c.Verify(t.Context()); strings.Contains(f.Got, "exit status") || !strings.Contains(f.Got, "systemd does not run here") || !strings.Contains(fmt.Sprint(f.Evidence), "not been booted") {
+			t.Errorf("%s: %+v", c.ID, f)
+		}
+	}
+}
+
 // TestHalfAnAnswer: a command that prints more than is kept has not been seen.
 func TestHalfAnAnswer(t *testing.T) {
 	here := inside.Here()

@@ -127,6 +127,19 @@ func (m *Machine) read(name string, n int64, tail bool) ([]byte, error) {
 	return b, nil
 }
 
+var errNoSystemd = errors.New("systemd does not run here: look on the server itself, not in a container")
+
+// plainly says in one sentence what commands say in theirs.
+func plainly(argv []string, err error) error {
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return fmt.Errorf("%s is not installed: %w", argv[0], exec.ErrNotFound)
+	case err != nil && strings.Contains(err.Error(), "not been booted with systemd"):
+		return errNoSystemd
+	}
+	return err
+}
+
 // absent reports a file that is not there: of no other error is that known.
 func absent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)

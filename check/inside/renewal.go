@@ -1,10 +1,10 @@
 package inside
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -78,7 +78,7 @@ func (m *Machine) renewer(ctx context.Context) (how, fault string, err error) {
 		t, terr := m.timer(ctx, name)
 		switch {
 		case terr != nil:
-			err = errors.Join(err, terr)
+			err = cmp.Or(err, terr)
 		case t.there && t.fault() == "":
 			return name + " is active", "", nil
 		case t.there && fault == "":
@@ -93,7 +93,7 @@ func (m *Machine) renewer(ctx context.Context) (how, fault string, err error) {
 			}
 			switch runs, cerr := m.cronRuns(ctx); {
 			case cerr != nil:
-				err = errors.Join(err, cerr)
+				err = cmp.Or(err, cerr)
 			case runs:
 				return j.file + " renews by cron", "", nil
 			case fault == "":
@@ -101,7 +101,7 @@ func (m *Machine) renewer(ctx context.Context) (how, fault string, err error) {
 			}
 		}
 	}
-	return "", fault, errors.Join(err, jerr)
+	return "", fault, cmp.Or(err, jerr)
 }
 
 // firstToEnd is when the first of certificates ends, and which that is when it should

@@ -44,7 +44,7 @@ var rotation = Check{
 		case fault != "":
 			return check.Failed(fault, "logrotate, daily", "systemctl status logrotate; "+fix)
 		case err != nil:
-			return check.Unseen("neither logrotate nor journald could be seen: %v", err)
+			return check.Unseen("what rotates logs cannot be seen: %v", err)
 		case len(m.glob("/var/log/nginx")) > 0 || len(m.glob("/var/log/syslog")) > 0:
 			return check.Failed("nothing rotates the files in /var/log", "logrotate, daily", fix)
 		default:
