@@ -2,6 +2,7 @@ package inside
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -30,13 +31,14 @@ var confinement = Check{
 		}
 		var units, unknown []string
 		for _, l := range open {
-			unit := m.unit(l.pid)
-			switch {
-			case strings.HasPrefix(l.program, "sshd"), l.program == "systemd": // which listens for others
-			case unit == "":
-				unknown = append(unknown, l.String())
-			case !slices.Contains(units, unit):
-				units = append(units, unit)
+			served, err := m.serving(ctx, l)
+			if err != nil {
+				unknown = append(unknown, fmt.Sprintf("%s: %v", l, err))
+			}
+			for _, unit := range served {
+				if !slices.Contains(shells, unit) && !slices.Contains(units, unit) {
+					units = append(units, unit)
+				}
 			}
 		}
 		var loose, right []string
@@ -45,7 +47,7 @@ var confinement = Check{
 			level := exposure.FindStringSubmatch(text)
 			switch {
 			case level == nil:
-				return check.Unseen("systemd-analyze security %s: %v", unit, err)
+				unknown = append(unknown, fmt.Sprintf("systemd-analyze security %s: %v", unit, err))
 			case level[2] == "UNSAFE" || level[2] == "DANGEROUS":
 				loose = append(loose, fmt.Sprintf("%s %s (%s)", unit, level[1], strings.ToLower(level[2])))
 			default:
@@ -57,12 +59,54 @@ var confinement = Check{
 			return check.Failed("systemd-analyze security says of 10: "+some(loose), "less than 9, at which systemd calls it unsafe",
 				"systemctl edit UNIT: [Service] NoNewPrivileges=yes, PrivateTmp=yes, ProtectSystem=full, ProtectHome=yes, ProtectKernelModules=yes, RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX; then restart it, and see that it works")
 		case len(unknown) > 0:
-			return check.Unseen("%s: no service of systemd's, or not seen", some(unknown))
+			return check.Unseen("%s", some(unknown))
 		case len(right) == 0:
 			return check.Moot("no service but SSH is reached from outside")
 		}
 		return check.Passed("systemd-analyze security says of 10: %s", some(right))
 	},
+}
+
+// shells are the services that give them.
+var shells = []string{"ssh.service", "sshd.service", "ssh@.service", "sshd@.service"}
+
+// serving are the services behind a listener: those of its processes, or the one
+// that systemd starts when somebody comes.
+func (m *Machine) serving(ctx context.Context, l listener) (units []string, err error) {
+	for _, pid := range l.pids {
+		unit := m.unit(pid)
+		switch {
+		case pid == "1": // which holds it for others
+		case unit == "":
+			return units, errors.New("no service of systemd's, or not seen")
+		case !slices.Contains(units, unit):
+			units = append(units, unit)
+		}
+	}
+	if len(units) > 0 {
+		return units, nil
+	}
+	if !slices.Contains(l.pids, "1") {
+		return nil, errors.New("no service of systemd's, or not seen")
+	}
+	text, err := m.Run(ctx, "systemctl", "list-sockets", "--no-legend", "--no-pager", "--plain")
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(text) { // address, socket, what it starts
+		word := strings.Fields(line)
+		if len(word) == 3 && strings.HasSuffix(word[0], fmt.Sprintf(":%d", l.port)) {
+			unit := word[2]
+			if template, instance, _ := strings.Cut(unit, "@"); instance != "" { // one for each who comes
+				unit = template + "@.service"
+			}
+			units = append(units, unit)
+		}
+	}
+	if len(units) == 0 {
+		err = errors.New("systemd holds it, and does not say for whom")
+	}
+	return units, err
 }
 
 var service = regexp.MustCompile(`/([^/\n]+\.service)`)

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/ringwall/ringwall/check"
 )
@@ -32,20 +33,31 @@ var environment = Check{
 	},
 	Verify: func(_ context.Context, m *Machine) check.Finding {
 		var found []string
-		n, hidden := 0, 0
+		n, hidden, why := 0, 0, errNotRoot
 		for _, name := range m.glob("/proc/[0-9]*/environ") {
 			pid := strings.Split(name, "/")[2]
 			comm, err := os.ReadFile(m.path("/proc/" + pid + "/comm"))
+			if ended(err) {
+				continue
+			}
 			if err != nil {
-				continue // ended
+				if hidden++; m.UID == 0 {
+					why = err
+				}
+				continue
 			}
 			program := strings.TrimSpace(string(comm))
 			if !slices.Contains(bystanders, program) {
 				continue
 			}
 			b, err := os.ReadFile(m.path(name))
-			if errors.Is(err, fs.ErrPermission) {
-				hidden++
+			if ended(err) {
+				continue
+			}
+			if err != nil {
+				if hidden++; m.UID == 0 {
+					why = err
+				}
 				continue
 			}
 			n++
@@ -64,10 +76,17 @@ var environment = Check{
 		case len(found) > 0:
 			return check.Failed(some(found), "secrets for the service alone", "have systemd hand them over (LoadCredential= in the unit), and take the export out of .profile, .bashrc or /etc/environment")
 		case hidden > 0:
-			return check.Unseen("%d processes are right, and %d cannot be looked into: %v", n, hidden, errNotRoot)
+			return check.Unseen("%d processes are right, and %d cannot be looked into: %v", n, hidden, why)
+		case m.UID != 0: // hidepid in proc(5) hides them whole
+			return check.Unseen("%d processes are right, and others may be hidden: %v", n, errNotRoot)
 		case n == 0:
 			return check.Unseen("no process could be looked into")
 		}
 		return check.Passed("%d shells, sessions and schedulers, and none has a secret", n)
 	},
+}
+
+// ended is what is read of a process that is no more.
+func ended(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH)
 }

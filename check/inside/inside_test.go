@@ -231,6 +231,7 @@ func TestEveryCheck(t *testing.T) {
 	journal := map[string]string{"journalctl": "Started api.service\n"}
 	shipped := map[string]string{"dpkg-query -S -- /usr/bin/su /bin/su": "util-linux: /bin/su\n"}
 	proxy := map[string]string{"proc/net/tcp": tcpHead + https + local, "proc/9/fd/3": "-> socket:[13]", "proc/9/comm": "nginx\n", "proc/9/cgroup": "0::/system.slice/nginx.service\n"}
+	held := map[string]string{"proc/net/tcp": tcpHead + https, "proc/1/fd/3": "-> socket:[13]", "proc/1/comm": "systemd\n", "proc/1/cgroup": "0::/init.scope\n"}
 	for id, cases := range map[string]map[check.Verdict]map[string]fake{
 		"inside/listeners": {
 			check.Pass: {
@@ -274,13 +275,20 @@ func TestEveryCheck(t *testing.T) {
 			},
 		},
 		"inside/confinement": {
-			check.Pass:    {"confined": {files: proxy, commands: map[string]string{"systemd-analyze": "→ Overall exposure level for nginx.service: 3.1 OK :-)\n"}}},
-			check.Fail:    {"as shipped": {files: proxy, commands: map[string]string{"systemd-analyze": "→ Overall exposure level for nginx.service: 9.6 UNSAFE :-{\n"}}},
-			check.Unknown: {"no systemd": {files: proxy}, "no service": {files: map[string]string{"proc/net/tcp": tcpHead + https}}, "no proc": {}},
+			check.Pass: {"confined": {files: proxy, commands: map[string]string{"systemd-analyze": "→ Overall exposure level for nginx.service: 3.1 OK :-)\n"}}},
+			check.Fail: {"as shipped": {files: proxy, commands: map[string]string{"systemd-analyze": "→ Overall exposure level for nginx.service: 9.6 UNSAFE :-{\n"}},
+				"a second on the port": {files: more(more(more(more(proxy, "proc/net/tcp", tcpHead+https+strings.Replace(https, " 13 ", " 16 ", 1)), "proc/10/fd/3", "-> socket:[16]"), "proc/10/comm", "x\n"), "proc/10/cgroup", "0::/system.slice/x.service\n"),
+					commands: map[string]string{"systemd-analyze security --no-pager nginx": "→ Overall exposure level for nginx.service: 3.1 OK :-)\n", "systemd-analyze security --no-pager x": "→ Overall exposure level for x.service: 9.6 UNSAFE :-{\n"}},
+				"named like SSH's":      {files: more(proxy, "proc/9/comm", "sshd\n"), commands: map[string]string{"systemd-analyze": "→ Overall exposure level for nginx.service: 9.6 UNSAFE :-{\n"}},
+				"a socket of systemd's": {files: held, commands: map[string]string{"systemctl list-sockets": "[::]:22 ssh.socket ssh.service\n[::]:443 cockpit.socket cockpit.service\n", "systemd-analyze security --no-pager cockpit.service": "→ Overall exposure level for cockpit.service: 9.6 UNSAFE :-{\n"}}},
+			check.Unknown: {"no systemd": {files: proxy}, "held for somebody": {files: held, commands: map[string]string{"systemctl list-sockets": "[::]:22 ssh.socket ssh.service\n"}}, "no service": {files: map[string]string{"proc/net/tcp": tcpHead + https}}, "no proc": {}},
 		},
 		"inside/key-files": {
-			check.Pass: {"closed": {files: map[string]string{"srv/api/.env": "JWT_SECRET=correcthorsebattery\n", "srv/api/.env.example!": "JWT_SECRET=changemechangeme\n", "srv/api/tls/a.pem!": "-----BEGIN CERTIFICATE-----\n"}}},
-			check.Fail: {"env": {files: map[string]string{"srv/api/.env!": "export JWT_SECRET='correcthorsebattery'\n"}}, "key": {files: map[string]string{"opt/api/server.key!": key}}},
+			check.Pass:    {"closed": {files: map[string]string{"srv/api/.env": "JWT_SECRET=correcthorsebattery\n", "srv/api/.env.example!": "JWT_SECRET=changemechangeme\n", "srv/api/tls/a.pem!": "-----BEGIN CERTIFICATE-----\n"}}},
+			check.Unknown: {"a large one": {files: map[string]string{"srv/api/.env!": strings.Repeat("X=1\n", 3<<20) + "JWT_SECRET=correcthorsebattery\n"}}},
+			check.Fail: {"a link": {files: map[string]string{"srv/api/.env": "-> ../../data/env", "data/env!": "JWT_SECRET=correcthorsebattery\n"}}, "another disk": {files: map[string]string{"srv": "-> data", "data/api/.env!": "JWT_SECRET=correcthorsebattery\n"}},
+				"after much else": {files: map[string]string{"srv/api/.env!": strings.Repeat("X=1\n", 1<<15) + "JWT_SECRET=correcthorsebattery\n"}},
+				"env":             {files: map[string]string{"srv/api/.env!": "export JWT_SECRET='correcthorsebattery'\n"}}, "key": {files: map[string]string{"opt/api/server.key!": key}}},
 		},
 		"inside/root-files": {
 			check.Pass: {"root's": {files: system(nil)},
@@ -328,14 +336,18 @@ func TestEveryCheck(t *testing.T) {
 				"a long comment": {files: system(map[string]string{"etc/ld.so.preload!": "#" + strings.Repeat("a", 1<<16) + "\n/usr/lib/libx.so\n"}), commands: shipped}},
 		},
 		"inside/tracked": {
-			check.Pass:    {"none": {files: map[string]string{"srv/api/.git/index": index("README.md", "server.js"), "srv/api/.env": "JWT_SECRET=correcthorsebattery"}}},
-			check.Fail:    {"env": {files: map[string]string{"srv/api/.git/index": index(".env", "server.js"), "srv/api/.env": "JWT_SECRET=correcthorsebattery"}}},
-			check.Unknown: {"broken": {files: map[string]string{"srv/api/.git/index": index(".env")[:40]}}},
+			check.Pass: {"none": {files: map[string]string{"srv/api/.git/index": index("README.md", "server.js"), "srv/api/.env": "JWT_SECRET=correcthorsebattery"}}},
+			check.Fail: {"env": {files: map[string]string{"srv/api/.git/index": index(".env", "server.js"), "srv/api/.env": "JWT_SECRET=correcthorsebattery"}},
+				"a second tree": {files: map[string]string{"srv/b/.git": "gitdir: ../../data/worktrees/b\n", "data/worktrees/b/index": index(".env"), "srv/b/.env": "JWT_SECRET=correcthorsebattery"}}},
+			check.Unknown: {"broken": {files: map[string]string{"srv/api/.git/index": index(".env")[:40]}}, "gone from the folder": {files: map[string]string{"srv/api/.git/index": index(".env")}},
+				"bare":        {files: map[string]string{"srv/api.git/HEAD": "ref: refs/heads/main\n", "srv/api.git/objects/info/x": "", "srv/api.git/refs/heads/main": "0123"}},
+				"led nowhere": {files: map[string]string{"srv/api/.git": "x\n"}}},
 		},
 		"inside/environment": {
-			check.Pass:    {"none": {files: map[string]string{"proc/7/comm": "bash\n", "proc/7/environ": "HOME=/root\x00JWT_SECRET_FILE=/run/secrets/jwt\x00", "proc/8/comm": "node\n", "proc/8/environ": "JWT_SECRET=correcthorsebattery\x00"}}},
-			check.Fail:    {"exported": {files: map[string]string{"proc/7/comm": "bash\n", "proc/7/environ": "JWT_SECRET=correcthorsebattery\x00"}}, "token": {files: map[string]string{"proc/7/comm": "tmux\n", "proc/7/environ": "X=" + github + "\x00"}}},
-			check.Unknown: {"no process": {}},
+			check.Pass: {"none": {files: map[string]string{"proc/7/comm": "bash\n", "proc/7/environ": "HOME=/root\x00JWT_SECRET_FILE=/run/secrets/jwt\x00", "proc/8/comm": "node\n", "proc/8/environ": "JWT_SECRET=correcthorsebattery\x00"}}},
+			check.Fail: {"exported": {files: map[string]string{"proc/7/comm": "bash\n", "proc/7/environ": "JWT_SECRET=correcthorsebattery\x00"}}, "token": {files: map[string]string{"proc/7/comm": "tmux\n", "proc/7/environ": "X=" + github + "\x00"}}},
+			check.Unknown: {"no process": {}, "not root": {uid: 1000, files: map[string]string{"proc/7/comm": "bash\n", "proc/7/environ": "HOME=/root\x00"}},
+				"one that cannot be read": {files: map[string]string{"proc/7/comm": "bash\n", "proc/7/environ": "HOME=/root\x00", "proc/8/comm": "bash\n", "proc/8/environ/x": ""}}},
 		},
 		"inside/history": {
 			check.Pass: {"clean": {files: accounts(map[string]string{"root/.bash_history": "ls -la\nmysql -p\nexport PATH=$PATH:/x\ncurl -u user https://x\n"})},
@@ -364,9 +376,11 @@ func TestEveryCheck(t *testing.T) {
 			check.Unknown: {"no systemd": {}, "not root": {uid: 1000, commands: units(logrotate)}, "no journal": {commands: units(nil)}},
 		},
 		"inside/updates": {
-			check.Pass:    {"none": {files: map[string]string{"var/lib/apt/lists/x_InRelease": ""}, commands: map[string]string{"apt list": "Listing...\nzip/stable 3.0-13 amd64 [upgradable from: 3.0-12]\n"}}},
-			check.Fail:    {"waiting": {commands: map[string]string{"apt list": "Listing...\nopenssl/oldstable-security 3.0.17 amd64 [upgradable from: 3.0.15]\n"}}, "ubuntu": {commands: map[string]string{"apt list": "openssl/jammy-updates,jammy-security 3.0.2 amd64 [upgradable from: 3.0.1]\n"}}},
-			check.Unknown: {"no apt": {}, "no lists": {commands: map[string]string{"apt list": "Listing...\n"}}},
+			check.Pass: {"none": {files: map[string]string{"var/lib/apt/lists/x_dists_bookworm-security_InRelease": ""}, commands: map[string]string{"apt list": "Listing...\nzip/stable 3.0-13 amd64 [upgradable from: 3.0-12]\n"}}},
+			check.Fail: {"waiting": {commands: map[string]string{"apt list": "Listing...\nopenssl/oldstable-security 3.0.17 amd64 [upgradable from: 3.0.15]\n"}}, "ubuntu": {commands: map[string]string{"apt list": "openssl/jammy-updates,jammy-security 3.0.2 amd64 [upgradable from: 3.0.1]\n"}}},
+			check.Unknown: {"no apt": {}, "no lists": {commands: map[string]string{"apt list": "Listing...\n"}},
+				"no list of security": {files: map[string]string{"var/lib/apt/lists/x_dists_bookworm_InRelease": ""}, commands: map[string]string{"apt list": "Listing...\n"}},
+				"no answer":           {files: map[string]string{"var/lib/apt/lists/x_dists_bookworm-security_InRelease": ""}, commands: map[string]string{"apt list": ""}}},
 		},
 		"inside/renewal": {
 			check.Pass: {"timer": {files: issued(t, 80), commands: units(timers("certbot", "LastTriggerUSec=", ""))}, "cron": {files: more(issued(t, 80), "etc/cron.d/renew", "0 3 * * * root certbot renew\n"), commands: units(map[string]string{"cron.service": runs})},

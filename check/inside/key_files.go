@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -35,14 +36,30 @@ var keyFiles = Check{
 	},
 	Verify: func(ctx context.Context, m *Machine) check.Finding {
 		var open []string
-		n := 0
+		n, unread := 0, 0
+		var odd error
 		hidden, err := m.walk(ctx, func(name string, e fs.DirEntry) {
-			if !e.Type().IsRegular() || !secretName.MatchString(e.Name()) || example.MatchString(e.Name()) || !m.holdsSecret(name) {
+			if e.IsDir() || !secretName.MatchString(e.Name()) || example.MatchString(e.Name()) {
 				return
 			}
-			n++
-			if fi, err := e.Info(); err == nil && fi.Mode().Perm()&0o077 != 0 && !m.shut(path.Dir(name)) {
-				open = append(open, fmt.Sprintf("%s (%04o)", name, fi.Mode().Perm()))
+			file, fi, err := m.names(name) // of a link, what it names
+			if absent(err) || err == nil && !fi.Mode().IsRegular() {
+				return
+			}
+			secret := false
+			if err == nil {
+				secret, err = m.holdsSecret(file)
+			}
+			switch {
+			case err != nil && fi != nil && fi.Mode().Perm()&0o077 == 0: // whatever it holds
+			case err != nil:
+				unread++
+				odd = err
+			case secret:
+				n++
+				if fi.Mode().Perm()&0o077 != 0 && !m.shut(path.Dir(file)) {
+					open = append(open, fmt.Sprintf("%s (%04o)", name, fi.Mode().Perm()))
+				}
 			}
 		})
 		switch {
@@ -52,6 +69,8 @@ var keyFiles = Check{
 			return check.Unseen("%d files with secrets are right, but: %v", n, err)
 		case hidden > 0:
 			return check.Unseen("%d files with secrets are right, and %d folders cannot be read: %v", n, hidden, errNotRoot)
+		case unread > 0:
+			return check.Unseen("%d files with secrets are right, and %d that may hold some cannot be read: %v", n, unread, odd)
 		case n == 0:
 			return check.Moot("no file with secrets was found below %s", strings.Join(roots, ", "))
 		}
@@ -59,12 +78,19 @@ var keyFiles = Check{
 	},
 }
 
-func (m *Machine) holdsSecret(name string) bool {
-	b, err := m.head(name, 64<<10)
+func (m *Machine) holdsSecret(name string) (bool, error) {
+	b, err := m.head(name, 8<<20)
+	return check.Token(b) != "" || envSecret.Match(b) || bytes.Contains(b, []byte("BEGIN OPENSSH PRIVATE KEY")) || strings.HasSuffix(name, "/.pgpass") && len(b) > 0, err
+}
+
+// names is the file that a link leads to, or the file itself.
+func (m *Machine) names(link string) (string, fs.FileInfo, error) {
+	full, err := filepath.EvalSymlinks(m.path(link))
 	if err != nil {
-		return false
+		return link, nil, err
 	}
-	return check.Token(b) != "" || envSecret.Match(b) || bytes.Contains(b, []byte("BEGIN OPENSSH PRIVATE KEY")) || strings.HasSuffix(name, "/.pgpass") && len(b) > 0
+	fi, err := os.Stat(full)
+	return "/" + strings.TrimPrefix(strings.TrimPrefix(full, m.path("/")), "/"), fi, err
 }
 
 // shut reports whether a folder above keeps others out.

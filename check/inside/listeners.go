@@ -88,7 +88,7 @@ type listener struct {
 	ip      net.IP
 	port    int
 	program string // "": not known
-	pid     string
+	pids    []string
 }
 
 func (l listener) String() string {
@@ -117,16 +117,26 @@ func (m *Machine) listening() ([]listener, error) {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		for _, sock := range sockets {
-			if sock.IP.IsLoopback() || slices.ContainsFunc(out, func(o listener) bool { return o.port == sock.Port && o.ip.Equal(sock.IP) }) {
+			if sock.IP.IsLoopback() {
 				continue
 			}
 			l := listener{ip: sock.IP, port: sock.Port}
-			for _, pid := range owners[sock.Inode] { // the last: the first may be systemd, which holds it for others
+			for _, pid := range owners[sock.Inode] { // the last names it: the first may be systemd, which holds it for others
+				l.pids = append(l.pids, strconv.Itoa(pid))
 				if comm, err := os.ReadFile(m.path(fmt.Sprintf("/proc/%d/comm", pid))); err == nil {
-					l.program, l.pid = strings.TrimSpace(string(comm)), strconv.Itoa(pid)
+					l.program = strings.TrimSpace(string(comm))
 				}
 			}
-			out = append(out, l)
+			// Several may share a port, each with a socket of its own.
+			at := slices.IndexFunc(out, func(o listener) bool { return o.port == l.port && o.ip.Equal(l.ip) })
+			if at < 0 {
+				out = append(out, l)
+				continue
+			}
+			if len(l.pids) == 0 {
+				l.pids = []string{""} // nobody's that is seen
+			}
+			out[at].pids = append(out[at].pids, l.pids...)
 		}
 	}
 	slices.SortFunc(out, func(a, b listener) int { return a.port - b.port })

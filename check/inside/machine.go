@@ -185,23 +185,27 @@ func (m *Machine) walk(ctx context.Context, see func(name string, e fs.DirEntry)
 	n := 0
 	for _, root := range roots {
 		top := m.path(root)
+		if to, err := filepath.EvalSymlinks(top); err == nil {
+			top = to // a link to another disk
+		}
 		werr := filepath.WalkDir(top, func(full string, e fs.DirEntry, err error) error {
-			if ctx.Err() != nil {
+			switch {
+			case ctx.Err() != nil:
 				return ctx.Err()
-			}
-			if err != nil {
-				if errors.Is(err, fs.ErrPermission) {
-					hidden++
-				}
+			case absent(err):
+				return nil
+			case err != nil:
+				hidden++
 				return nil
 			}
 			if n++; n > mostFiles {
 				return errors.New("there are too many files to look at all")
 			}
-			if e.IsDir() && (slices.Contains(dull, e.Name()) || strings.Count(strings.TrimPrefix(full, top), "/") > deepest) {
+			below := strings.TrimPrefix(full, top)
+			if e.IsDir() && (slices.Contains(dull, e.Name()) && below != "" || strings.Count(below, "/") > deepest) {
 				return fs.SkipDir
 			}
-			see("/"+strings.TrimPrefix(strings.TrimPrefix(full, m.path("/")), "/"), e)
+			see(root+below, e)
 			return nil
 		})
 		if werr != nil {

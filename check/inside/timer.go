@@ -40,7 +40,9 @@ func (m *Machine) timer(ctx context.Context, name string) (t timer, err error) {
 	if err != nil {
 		return t, err
 	}
-	set := func(property string) bool { return !slices.Contains([]string{"", "n/a", "0", "infinity"}, is[property]) }
+	set := func(property string) bool {
+		return !slices.Contains([]string{"", "n/a", "0", "infinity"}, is[property])
+	}
 	t = timer{name: name, service: is["Unit"], there: is["LoadState"] == "loaded", active: is["ActiveState"] == "active",
 		stays: slices.Contains([]string{"enabled", "static", "alias", "generated"}, is["UnitFileState"]),
 		due:   is["SubState"] == "running" || set("NextElapseUSecRealtime") || set("NextElapseUSecMonotonic")}

@@ -2,12 +2,15 @@ package inside
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
+	"strings"
 
 	"github.com/ringwall/ringwall/check"
 )
@@ -26,22 +29,37 @@ var tracked = Check{
 		var repos, found []string
 		var odd error
 		hidden, err := m.walk(ctx, func(name string, e fs.DirEntry) {
-			if !e.IsDir() || e.Name() != ".git" {
+			repo := path.Dir(name)
+			switch {
+			case e.Name() == "HEAD" && e.Type().IsRegular() && m.bare(repo):
+				repos = append(repos, repo)
+				odd = fmt.Errorf("%s is bare, and what it tracks stands in its objects alone: git -C %s ls-tree -r --name-only HEAD | grep -iE 'env|key|secret'", repo, repo)
+				return
+			case e.Name() != ".git":
 				return
 			}
-			repo := path.Dir(name)
 			repos = append(repos, repo)
-			b, err := m.head(name+"/index", 64<<20)
-			if errors.Is(err, fs.ErrNotExist) {
-				return // nothing was added yet
+			folder, err := m.gitFolder(name, e)
+			var b []byte
+			if err == nil {
+				b, err = m.head(folder+"/index", 64<<20)
+				if errors.Is(err, fs.ErrNotExist) {
+					return // nothing was added yet
+				}
 			}
 			files, ierr := indexed(b)
-			if err != nil || ierr != nil {
-				odd = fmt.Errorf("%s: %w", repo, errors.Join(err, ierr))
+			if err = cmp.Or(err, ierr); err != nil {
+				odd = fmt.Errorf("%s: %w", repo, err)
 				return
 			}
 			for _, f := range files {
-				if base := path.Base(f); secretName.MatchString(base) && !example.MatchString(base) && m.holdsSecret(path.Join(repo, f)) {
+				if base := path.Base(f); !secretName.MatchString(base) || example.MatchString(base) {
+					continue
+				}
+				switch secret, err := m.holdsSecret(path.Join(repo, f)); {
+				case err != nil:
+					odd = fmt.Errorf("%s tracks %s, which cannot be read: %w", repo, f, err)
+				case secret:
 					found = append(found, path.Join(repo, f))
 				}
 			}
@@ -60,6 +78,36 @@ var tracked = Check{
 		}
 		return check.Passed("%d repositories, and none tracks a file with secrets", len(repos))
 	},
+}
+
+// gitFolder is where git keeps what it knows of a repository: .git, or what that
+// file names, in a second working tree or a submodule.
+func (m *Machine) gitFolder(name string, e fs.DirEntry) (string, error) {
+	if e.IsDir() {
+		return name, nil
+	}
+	b, err := m.head(name, 1<<16)
+	if err != nil {
+		return "", err
+	}
+	to, ok := strings.CutPrefix(strings.TrimSpace(string(b)), "gitdir: ")
+	if !ok {
+		return "", errors.New(".git is no repository")
+	}
+	if !path.IsAbs(to) {
+		to = path.Join(path.Dir(name), to)
+	}
+	return to, nil
+}
+
+// bare reports a repository without a working tree.
+func (m *Machine) bare(folder string) bool {
+	for _, part := range []string{"objects", "refs"} {
+		if fi, err := os.Stat(m.path(folder + "/" + part)); err != nil || !fi.IsDir() {
+			return false
+		}
+	}
+	return path.Base(folder) != ".git" && !strings.Contains(folder, "/.git/")
 }
 
 // indexed are the files of git's index, versions 2 to 4 (gitformat-index).

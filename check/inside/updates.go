@@ -38,6 +38,13 @@ var updates = Check{
 		if len(waiting) > 0 {
 			return check.Failed(fmt.Sprintf("%d packages: %s", len(waiting), some(waiting)), "none", fix)
 		}
+		if !strings.HasPrefix(text, "Listing") {
+			return check.Unseen("apt list --upgradable does not answer as it does")
+		}
+		// bookworm-security, noble-security: without the list of one, apt knows of no update.
+		if len(m.glob("/var/lib/apt/lists/*-security_*Release")) == 0 {
+			return check.Unseen("apt has no list of an archive of security updates: name it in /etc/apt/sources.list, and type apt-get update")
+		}
 		var newest time.Time
 		for _, name := range append(m.glob("/var/lib/apt/lists/*Packages*"), m.glob("/var/lib/apt/lists/*InRelease")...) {
 			if fi, err := os.Stat(m.path(name)); err == nil && fi.ModTime().After(newest) {
@@ -48,10 +55,7 @@ var updates = Check{
 			newest = fi.ModTime()
 		}
 		age := m.Now.Sub(newest)
-		switch {
-		case newest.IsZero():
-			return check.Unseen("apt knows of no package: type apt-get update")
-		case age > 7*24*time.Hour:
+		if age > 7*24*time.Hour {
 			return check.Unseen("apt knows of none, but has not asked for %d days: type apt-get update", int(age.Hours()/24))
 		}
 		return check.Passed("apt, which asked %d hours ago, knows of none", int(age.Hours()))
