@@ -338,7 +338,7 @@ func TestEveryCheck(t *testing.T) {
 		"inside/tracked": {
 			check.Pass: {"none": {files: map[string]string{"srv/api/.git/index": index("README.md", "server.js"), "srv/api/.env": "JWT_SECRET=correcthorsebattery"}}},
 			check.Fail: {"env": {files: map[string]string{"srv/api/.git/index": index(".env", "server.js"), "srv/api/.env": "JWT_SECRET=correcthorsebattery"}},
-				"a second tree": {files: map[string]string{"srv/b/.git": "gitdir: ../../data/worktrees/b\n", "data/worktrees/b/index": index(".env"), "srv/b/.env": "JWT_SECRET=correcthorsebattery"}}},
+				"a second tree": {files: map[string]string{"srv/b/.git": "gitdir: ../../data/trees/b\n", "data/trees/b/index": index(".env"), "srv/b/.env": "JWT_SECRET=correcthorsebattery"}}},
 			check.Unknown: {"broken": {files: map[string]string{"srv/api/.git/index": index(".env")[:40]}}, "gone from the folder": {files: map[string]string{"srv/api/.git/index": index(".env")}},
 				"bare":        {files: map[string]string{"srv/api.git/HEAD": "ref: refs/heads/main\n", "srv/api.git/objects/info/x": "", "srv/api.git/refs/heads/main": "0123"}},
 				"led nowhere": {files: map[string]string{"srv/api/.git": "x\n"}}},
