@@ -121,8 +121,9 @@ func hostConfirmCommand(f *hostFlags) *cobra.Command {
 		Long: `Confirm the last apply. It counts from an SSH session that began after the last
 change, which shows that you still get in. A session over a connection that was
 open before, as ControlMaster makes them, is refused; so is one in a terminal
-multiplexer, which hides where it came from. At the server's own console, say
---console.
+multiplexer, which hides where it came from. At the server's own console (VNC,
+serial, or from the machine around a container), say --console. Only a terminal
+that is seen to be one counts: not a service, nor what an SSH session left running.
 
 It also keeps by what somebody comes in or becomes root: accounts, passwords, keys
 and rules of sudo. Whatever comes to them later makes host/accounts fail, until it
@@ -178,6 +179,9 @@ func sessionFor(console bool) (*hostexec.Moment, error) {
 	began, err := hostexec.Session(os.Getpid())
 	switch {
 	case errors.Is(err, hostexec.ErrNoSession) && console:
+		if err := hostexec.Console(os.Getpid()); err != nil {
+			return nil, &failure{err, 1, "from your own machine, anew: ssh USER@SERVER sudo ringwall host confirm; or sign in at the provider's console, without tmux or screen"}
+		}
 		return nil, nil
 	case errors.Is(err, hostexec.ErrNoSession):
 		return nil, &failure{fmt.Errorf("%w, as far as the kernel tells: it shows nothing about the way in", err), 1,

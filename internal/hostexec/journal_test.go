@@ -168,8 +168,8 @@ func TestSession(t *testing.T) {
 	if s, err := Session(os.Getpid()); err == nil && s.Since > now.Since || err != nil && !errors.Is(err, ErrNoSession) {
 		t.Errorf("%v, %v", s, err)
 	}
-	name, parent, since, err := process(os.Getpid())
-	if err != nil || parent != os.Getppid() || since <= 0 || since > now.Since+time.Second || !strings.HasPrefix("hostexec.test", name) {
-		t.Errorf("%q, %d, %v, %v", name, parent, since, err)
+	q, err := proc("/proc").process(os.Getpid())
+	if err != nil || q.parent != os.Getppid() || q.since <= 0 || q.since > now.Since+time.Second || !strings.HasPrefix("hostexec.test", q.name) {
+		t.Errorf("%+v, %v", q, err)
 	}
 }

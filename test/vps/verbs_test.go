@@ -51,6 +51,13 @@ func TestVerbs(t *testing.T) {
 
 	// The link drops while changes are made, terminal and all: they are finished.
 	session := o.Session("root")
+	for _, terminal := range []string{"sh -c", "script -qc"} { // no terminal, and one of its own, as in tmux
+		name, _, _ := strings.Cut(terminal, " ")
+		line := "until [ -e /run/confirm ]; do sleep 0.2; done; (" + ringwall + "confirm --console; echo ended) >/run/said-" + name + " 2>&1"
+		if out, err := session.Run("setsid -f " + terminal + " '" + line + "' >/dev/null 2>&1 </dev/null"); err != nil {
+			t.Fatalf("%s: %v\n%s", terminal, err, out)
+		}
+	}
 	go session.Run("HOSTEXEC_FAULT=3:begun HOSTEXEC_FAULT_RUN='touch /run/third; sleep 2' " + ringwall + "apply --yes 2>&1")
 	s.Await("the third change", time.Minute, func() bool { _, err := s.Try("test", "-e", "/run/third"); return err == nil })
 	session.Drop()
@@ -63,6 +70,15 @@ func TestVerbs(t *testing.T) {
 	}
 	if out, err := o.SSH("deploy", "sudo env "+ringwall+"confirm --console"); err == nil {
 		t.Errorf("confirmed as a console over SSH: %s", out)
+	}
+	// What the session of before left running is no console.
+	s.Run("touch", "/run/confirm")
+	for _, name := range []string{"sh", "script"} {
+		said := func() string { out, _ := s.Try("cat", "/run/said-"+name); return out }
+		s.Await("what "+name+" left running confirms", 30*time.Second, func() bool { return strings.Contains(said(), "ended") })
+		if !strings.Contains(said(), "not seen to be the server's console") || !strings.Contains(said(), "next: from your own machine, anew") {
+			t.Errorf("confirmed by what an SSH session left running in %s: %s", name, said())
+		}
 	}
 	o.MustSSH("deploy", "sudo env "+ringwall+"confirm")
 	if out, err := o.SSH("deploy", "sudo env "+ringwall+"confirm"); err == nil || !strings.Contains(out, "confirmed already") {
