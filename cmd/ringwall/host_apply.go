@@ -49,6 +49,12 @@ Exit 0: done, or nothing to do; 1: it did not work, and all is as it was;
 }
 
 func (f *hostFlags) apply(cmd *cobra.Command, o hostexec.Options, yes bool) error {
+	if err := onServer(); err != nil {
+		return err
+	}
+	if err := undoHalf(cmd, yes); err != nil {
+		return err
+	}
 	p, facts, changes, err := f.plan(cmd)
 	if err != nil {
 		return err
@@ -84,12 +90,39 @@ Leave this session open, and from a NEW one, on your own machine:
 `, count(len(changes), "change"), o.Window, p.Host.DeployUser))
 }
 
+// undoHalf undoes what an apply did that was cut short, as by kill -9: half of a
+// change is no server to make a plan from, and can be confirmed by nobody.
+func undoHalf(cmd *cobra.Command, yes bool) error {
+	last, err := hostexec.Look().Last()
+	if err != nil || last == nil || last.Phase != hostexec.Applying {
+		return err
+	}
+	m, err := openHost(cmd) // it may be under way
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	const half = "the last apply was cut short: what it did is undone first"
+	if !yes {
+		if err := confirm(cmd, half, "ringwall host rollback; or: ringwall host apply --yes"); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(cmd.ErrOrStderr(), half)
+	if _, err := m.RollbackHalf(); err != nil {
+		return &failure{fmt.Errorf("not everything could be put back: %w", err), 1, "correct it, then: ringwall host rollback"}
+	}
+	return nil
+}
+
 func notApplied(err error) error {
 	switch {
 	case errors.Is(err, hostexec.ErrRestored):
 		return &failure{err, 1, "ringwall host plan"}
 	case errors.Is(err, hostexec.ErrPending):
 		return &failure{err, 2, "from a new SSH session: ringwall host confirm; or: ringwall host rollback"}
+	case errors.Is(err, hostexec.ErrCutShort):
+		return &failure{err, 2, "ringwall host rollback; then: ringwall host apply"}
 	case errors.Is(err, hostexec.ErrDrift):
 		return &failure{err, 2, "ringwall host status; then: ringwall host apply --overwrite"}
 	}
@@ -146,6 +179,9 @@ is confirmed here, too.`,
 			// After an apply that is confirmed there may be new ways in, to confirm alone.
 			last, _ := m.Last()
 			nothing := errors.Is(err, hostexec.ErrNothing) && last != nil
+			if errors.Is(err, hostexec.ErrCutShort) {
+				return &failure{err, 1, "ringwall host rollback; then: ringwall host apply"}
+			}
 			if err != nil && !nothing {
 				return &failure{err, 1, "from your own machine, anew: ssh -o ControlPath=none USER@SERVER sudo ringwall host confirm"}
 			}

@@ -33,7 +33,10 @@ func (m *Machine) Apply(ctx context.Context, p *policy.Policy, changes []host.Ch
 	if err != nil {
 		return err
 	}
-	if last != nil && last.Phase != Confirmed {
+	switch {
+	case last != nil && last.Phase == Applying: // nobody is at it, or we would not have the lock
+		return fmt.Errorf("%w: it was begun at %s", ErrCutShort, last.Began.Local().Format(time.TimeOnly))
+	case last != nil && last.Phase != Confirmed:
 		return fmt.Errorf("%w: it was begun at %s", ErrPending, last.Began.Local().Format(time.TimeOnly))
 	}
 	if err := m.judgeDrift(changes, o); err != nil {

@@ -24,9 +24,12 @@ type Machine struct {
 }
 
 var (
-	// ErrPending is in the error when a change waits for its confirmation, or
-	// was cut short.
+	// ErrPending is in the error when a change waits for its confirmation.
 	ErrPending = errors.New("the last change is not confirmed")
+
+	// ErrCutShort is in the error when a change was begun and its process ended in
+	// the middle: it can only be undone.
+	ErrCutShort = errors.New("the last change was cut short")
 
 	// ErrNothing is in the error when no change waits for its confirmation.
 	ErrNothing = errors.New("nothing to confirm")

@@ -24,6 +24,16 @@ func (m *Machine) Rollback(why string) (*Apply, error) {
 	return a, m.forgetWaysIn()
 }
 
+// RollbackHalf undoes the last run when its process ended in the middle, and returns
+// it; nil when there is nothing like it.
+func (m *Machine) RollbackHalf() (*Apply, error) {
+	a, err := m.Last()
+	if err != nil || a == nil || a.Phase != Applying {
+		return nil, err
+	}
+	return a, m.undoAll(a, "it was cut short")
+}
+
 // Unattended undoes the last run unless it is confirmed, as the timer does.
 func (m *Machine) Unattended() (*Apply, error) {
 	a, err := m.Last()
@@ -77,7 +87,7 @@ func (m *Machine) Confirm(session *Moment) (*Apply, error) {
 	case a.Phase == Confirmed:
 		return nil, fmt.Errorf("the last change is confirmed already, and there is %w", ErrNothing)
 	case a.Phase == Applying:
-		return nil, fmt.Errorf("%w, and was cut short: it cannot be confirmed", ErrPending)
+		return nil, fmt.Errorf("%w, and cannot be confirmed", ErrCutShort)
 	}
 	if session != nil && session.Boot == a.Ended.Boot && session.Since <= a.Ended.Since {
 		return nil, fmt.Errorf("this SSH session began %s before the change ended, and shows nothing about a new one", (a.Ended.Since - session.Since).Round(time.Second))
