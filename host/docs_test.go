@@ -40,3 +40,34 @@ func TestDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestDocsKeepWarnings: what ssh-audit warns of and an apply keeps, by the list that a
+// booted server is compared with, is told where its result is praised, too.
+func TestDocsKeepWarnings(t *testing.T) {
+	list, err := os.ReadFile("../docs/check.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told, err := os.ReadFile("../docs/host.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, row, _ := strings.Cut(string(told), "| ssh-audit 2.5.0 | ")
+	row, _, _ = strings.Cut(row, "\n")
+	kept := 0
+	for line := range strings.Lines(string(list)) {
+		cell := strings.Split(line, " | ")
+		if len(cell) < 4 || cell[0] != "| ssh-audit" || !strings.HasPrefix(cell[2], "warn") || cell[3] != "kept" {
+			continue
+		}
+		for name := range strings.SplitSeq(cell[1], ", ") {
+			kept++
+			if !strings.Contains(row, name) {
+				t.Errorf("docs/host.md does not tell of ssh-audit's warning of %s", name)
+			}
+		}
+	}
+	if kept == 0 || !strings.Contains(row, fmt.Sprintf(", %d warnings:", kept)) {
+		t.Errorf("docs/check.md has %d warnings that are kept, and docs/host.md says: %s", kept, row)
+	}
+}
