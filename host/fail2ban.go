@@ -144,6 +144,10 @@ func verifyFail2ban(p *policy.Policy, f *Facts) check.Finding {
 	if err != nil {
 		return check.Unseen("%v", err)
 	}
+	owner, err := f.sparedOwner()
+	if err != nil {
+		return check.Unseen("%v", err)
+	}
 	if ours.Exists || slices.Contains(jails, "recidive") {
 		wanted = append(wanted, "recidive")
 	}
@@ -161,7 +165,7 @@ func verifyFail2ban(p *policy.Policy, f *Facts) check.Finding {
 		case slices.ContainsFunc(p.Host.Allow, func(a netip.Prefix) bool { return !holds(j.Ignored, a) }):
 			return check.Failed("the jail "+name+" would ban addresses of host.allow", want, fix)
 		}
-		if spared := slices.IndexFunc(j.Ignored, func(a netip.Prefix) bool { return tooMany(a) || ours.Exists && !named(p, a) }); spared >= 0 {
+		if spared := slices.IndexFunc(j.Ignored, func(a netip.Prefix) bool { return tooMany(a) || ours.Exists && !named(p, a) && a != owner }); spared >= 0 {
 			return check.Failed(fmt.Sprintf("the jail %s bans nobody of %s, which host.allow does not name", name, j.Ignored[spared]), want, "fail2ban-client get "+name+" ignoreip; then correct ignoreip in /etc/fail2ban/jail.d and jail.local")
 		}
 		const sparing = "correct ignoreip and ignorecommand in /etc/fail2ban/jail.d and jail.local; then: fail2ban-client reload"
@@ -203,6 +207,25 @@ func tooMany(a netip.Prefix) bool {
 // named reports an address that may be spared: the machine itself, or the policy's.
 func named(p *policy.Policy, a netip.Prefix) bool {
 	return a.Addr().IsLoopback() || holds(p.Host.Allow, a)
+}
+
+// SparedFile names the address that the owner applied from, while his time to confirm
+// runs: it is spared beside what the policy names.
+const SparedFile = "/var/lib/ringwall/host/spared"
+
+// sparedOwner is what that file names; zero without one.
+func (f *Facts) sparedOwner() (netip.Prefix, error) {
+	s, err := f.File(SparedFile)
+	if err != nil || !s.Exists {
+		return netip.Prefix{}, err
+	}
+	a, err := netip.ParseAddr(strings.TrimSpace(s.Content))
+	return netip.PrefixFrom(a, a.BitLen()), err
+}
+
+// Spares reports an address that the policy keeps from every ban of the server.
+func Spares(p *policy.Policy, a netip.Addr) bool {
+	return holds(p.Host.Allow, netip.PrefixFrom(a, a.BitLen()))
 }
 
 // judgeSource tells a jail that is active and can ban nobody, because what it

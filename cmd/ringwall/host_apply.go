@@ -39,7 +39,7 @@ Exit 0: done, or nothing to do; 1: it did not work, and all is as it was;
 			if err != nil {
 				return &failure{fmt.Errorf("--within: %w", err), 2, "ringwall host apply --within 5m"}
 			}
-			return f.apply(cmd, hostexec.Options{Window: window, Overwrite: overwrite}, yes)
+			return f.apply(cmd, hostexec.Options{Window: window, Overwrite: overwrite, From: sshClient(os.Getpid())}, yes)
 		},
 	}
 	cmd.Flags().StringVar(&within, "within", "5m", "time to confirm in")

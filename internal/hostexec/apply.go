@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 type Options struct {
 	Window    time.Duration // to confirm in
 	Overwrite bool          // also what somebody changed by hand
+	From      netip.Addr    // where the owner's SSH session comes from; zero: it is not known
 }
 
 // settle is how long a service may take to do what it was told.
@@ -58,6 +60,7 @@ func (m *Machine) Apply(ctx context.Context, p *policy.Policy, changes []host.Ch
 		stop()
 	}
 	if err == nil {
+		m.spare(run, p, o.From, o.Window)
 		err = m.applied(a, o.Window)
 	}
 	if err == nil {

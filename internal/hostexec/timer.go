@@ -113,6 +113,7 @@ func (m *Machine) disarm() error {
 		}
 	}
 	_, err = run("systemctl", "daemon-reload")
+	m.unspare(run)
 	m.giveRoom()
 	return errors.Join(append(errs, err)...)
 }
