@@ -4,11 +4,16 @@ package vps_test
 
 import (
 	"cmp"
+	"encoding/json"
+	"maps"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/ringwall/ringwall/internal/hostexec"
 	"github.com/ringwall/ringwall/test/vps"
 )
 
@@ -65,6 +70,14 @@ var setups = []setup{
 		s.Write("/etc/ssh/sshd_config.d/10-port.conf", "Port 2222\n", 0o600)
 		s.Run("systemctl", "restart", "ssh")
 		o.Port = 2222
+	}, after: fine},
+	{name: "IPv6 switched off, and no systemd-resolved", prepare: func(t *testing.T, s *vps.Server, o *vps.Owner) {
+		s.Run("sh", "-c", "mkdir /run/p && mount -t proc proc /run/p && mount --bind /run/p/sys/net /proc/sys/net && umount /run/p")
+		s.Run("sysctl", "-w", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1", "net.ipv6.conf.lo.disable_ipv6=1")
+		s.Run("systemctl", "restart", "ssh")
+		if out := s.Run("sh", "-c", "ip -6 addr; systemctl list-unit-files --no-legend systemd-resolved.service || true"); out != "" {
+			t.Fatalf("there is IPv6, or systemd-resolved: %s", out)
+		}
 	}, after: fine},
 	{name: "SSH moves to another port", host: "  ssh: {port: 2200}", prepare: func(t *testing.T, s *vps.Server, o *vps.Owner) {
 		s.Run("ufw", "limit", "22/tcp")
@@ -335,5 +348,68 @@ func obstacles(t *testing.T, s *vps.Server, o *vps.Owner) {
 		}
 		tt.away(s)
 	}
+	apply(t, o)
+}
+
+// TestNoFileCanBeWritten takes one folder after the other that an apply writes to, and
+// Ringwall's own, and makes it one that even root cannot write to: nothing is changed
+// then, or all is as it was, and the owner gets in.
+func TestNoFileCanBeWritten(t *testing.T) {
+	t.Parallel()
+	s, o := bare(t, vps.Full, "")
+	site(s)
+	whole := s.Read(policyFile)
+	var plan struct {
+		Changes []struct {
+			Control string
+			File    *struct{ Path string }
+		}
+	}
+	if err := json.Unmarshal([]byte(o.MustSSH("root", ringwall+"plan --json")), &plan); err != nil {
+		t.Fatal(err)
+	}
+	writes := map[string]map[string]bool{hostexec.Dir: {}, "/etc/systemd/system": {}} // folder to controls
+	s.Run("mkdir", "-p", hostexec.Dir)
+	s.Run("chmod", "700", hostexec.Dir)
+	for _, c := range plan.Changes {
+		if c.File == nil {
+			continue
+		}
+		folder := filepath.Dir(c.File.Path)
+		for ; s.Run("sh", "-c", "test -d "+folder+" && echo yes || echo no") != "yes\n"; folder = filepath.Dir(folder) {
+		}
+		if writes[folder] == nil {
+			writes[folder] = map[string]bool{}
+		}
+		writes[folder][c.Control] = true
+	}
+	if len(writes) < 12 {
+		t.Errorf("an apply writes to %d folders: %v", len(writes), writes)
+	}
+	edge := whole[strings.Index(whole, "edge:\n"):]
+	before := snap(t, s)
+	for _, folder := range slices.Sorted(maps.Keys(writes)) {
+		door(s, "")
+		for control := range writes[folder] {
+			also(s, control)
+		}
+		s.Write(policyFile, s.Read(policyFile)+edge, 0o640)
+		readOnly(folder)(s)
+		out, err := o.SSH("root", ringwall+"apply --yes 2>&1")
+		if err == nil || folder != hostexec.Dir && !strings.Contains(out, "everything is as it was") {
+			t.Errorf("%s: %v\n%s", folder, err, out)
+		}
+		writable(folder)(s)
+		same(t, folder, before, snap(t, s))
+		if err := o.GetsIn("root"); err != nil {
+			t.Errorf("%s: %v", folder, err)
+		}
+		if out := s.Run("ringwall", "host", "rollback"); !strings.Contains(out, "nothing to undo") {
+			t.Errorf("%s: there was something left to undo: %s", folder, out)
+		}
+		lines := strings.Split(strings.TrimSpace(out), "\n")
+		t.Logf("%s (%s): %s", folder, strings.Join(slices.Sorted(maps.Keys(writes[folder])), " "), lines[max(0, len(lines)-3):])
+	}
+	s.Write(policyFile, whole, 0o640)
 	apply(t, o)
 }
