@@ -97,7 +97,8 @@ func (f *hostFlags) plan(cmd *cobra.Command) (*policy.Policy, *host.Facts, []hos
 		fmt.Fprintln(cmd.ErrOrStderr(), "left out: "+hint)
 	}
 	f.hints = hints
-	if from := sshClient(os.Getpid()); !f.json && len(changes) > 0 && from.IsValid() && !host.Spares(p, from) {
+	_, unwatched := p.Waived("host/fail2ban")
+	if from := sshClient(os.Getpid()); !f.json && !unwatched && len(changes) > 0 && from.IsValid() && !host.Spares(p, from) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "you come from %s, which the server bans like any other once it fails to sign in too often: when it stays yours, name it in host.allow\n", from)
 	}
 	return p, facts, changes, nil

@@ -108,6 +108,7 @@ func undoHalf(cmd *cobra.Command, yes bool) error {
 			return err
 		}
 	}
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE) // as in apply
 	fmt.Fprintln(cmd.ErrOrStderr(), half)
 	if _, err := m.RollbackHalf(); err != nil {
 		return &failure{fmt.Errorf("not everything could be put back: %w", err), 1, "correct it, then: ringwall host rollback"}
