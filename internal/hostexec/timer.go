@@ -98,24 +98,27 @@ func (m *Machine) rearm() error {
 
 // disarm ends the timer and removes all traces of it. Nothing is restored then.
 func (m *Machine) disarm() error {
-	err := os.Remove(m.pending())
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	errs := []error{err}
+	errs := []error{gone(m.pending())}
 	if _, err := os.Lstat(timerFile); err == nil {
 		_, err := run("systemctl", "stop", rollUnit+".timer")
 		errs = append(errs, err)
 	}
 	for _, path := range []string{wantedBy, timerFile, serviceFile} {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
+		errs = append(errs, gone(path))
 	}
-	_, err = run("systemctl", "daemon-reload")
+	_, err := run("systemctl", "daemon-reload")
 	m.unspare(run)
 	m.giveRoom()
 	return errors.Join(append(errs, err)...)
+}
+
+// gone removes a file. One that is not there is fine, also where nothing can be
+// removed.
+func gone(path string) error {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return os.Remove(path)
 }
 
 // copyProgram copies this program to where only root can replace it and no

@@ -48,7 +48,7 @@ func TestFromABareServer(t *testing.T) {
 				t.Errorf("it took %v from a bare server to a green one", took)
 			}
 			if !strings.Contains(out, " 0 fail, 0 unknown, ") {
-				t.Errorf("status: %s", out)
+				t.Errorf("%s: status: %s", suite, out)
 			}
 			session += "\nIn the first one, a minute later:\n\n$ ringwall host status\n" + out
 			if out, err := o.SSH("root", "true"); err == nil {
