@@ -54,7 +54,7 @@ func TestVerbs(t *testing.T) {
 	for _, terminal := range []string{"sh -c", "script -qc"} { // no terminal, and one of its own, as in tmux
 		name, _, _ := strings.Cut(terminal, " ")
 		line := "until [ -e /run/confirm ]; do sleep 0.2; done; (" + ringwall + "confirm --console; echo ended) >/run/said-" + name + " 2>&1"
-		if out, err := session.Run("setsid -f " + terminal + " '" + line + "' >/dev/null 2>&1 </dev/null"); err != nil {
+		if out, err := session.Run("setsid -f " + terminal + " '" + line + "' /dev/null >/dev/null 2>&1 </dev/null"); err != nil {
 			t.Fatalf("%s: %v\n%s", terminal, err, out)
 		}
 	}
