@@ -117,6 +117,9 @@ func runCheck(ctx context.Context, w io.Writer, f checkFlags, args []string) err
 	if err != nil {
 		return unrunnable(err)
 	}
+	if len(args) == 0 && !f.inside && !f.own && standsForYours(t.policy) != "" { // proofs are attacks
+		return &failure{fmt.Errorf("the site is %s, which stands for yours, and whoever answers there is a stranger: write yours into the policy", t.policy.Site), 2, "ringwall check https://HOST"}
+	}
 	if f.watch > 0 || f.baseline != "" {
 		return watchChecks(ctx, w, f, t)
 	}
