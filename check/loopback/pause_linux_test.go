@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) {
 	if pid, err := strconv.Atoi(os.Getenv("PAUSE")); err == nil {
-		if _, err := loopback.Pause([]int{pid}, 2*time.Second); err != nil {
+		if _, err := loopback.Pause([]int{pid}, 4*time.Second); err != nil {
 			fmt.Println(err)
 			os.Exit(1)
 		}
@@ -35,14 +35,14 @@ func TestPause(t *testing.T) {
 		t.Errorf("it is %s, want T", s)
 	}
 	resume()
-	wait(t, pid, "S", 2*time.Second)
+	wait(t, pid, "S", 20*time.Second)
 	gone := sleeper(t)
 	gone.Process.Kill()
 	gone.Wait()
 	if _, err := loopback.Pause([]int{cmd.Process.Pid, gone.Process.Pid}, time.Minute); err == nil {
 		t.Error("a process that has ended was stopped")
 	}
-	wait(t, pid, "S", 2*time.Second) // the first is not left behind
+	wait(t, pid, "S", 20*time.Second) // the first is not left behind
 }
 
 // A check that is killed leaves nobody stopped.
@@ -67,5 +67,5 @@ func TestPauseOfAKilledCheck(t *testing.T) {
 	if s := state(t, pid); s != "T" {
 		t.Fatalf("it is %s before it was woken, want T", s)
 	}
-	wait(t, pid, "S", 8*time.Second)
+	wait(t, pid, "S", 30*time.Second)
 }

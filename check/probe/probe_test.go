@@ -303,7 +303,7 @@ func TestContextEndsARequest(t *testing.T) {
 
 func TestDialHasADeadline(t *testing.T) {
 	url, _ := listen(t, func(conn net.Conn) { io.Copy(io.Discard, conn) })
-	conn, err := client(t, url, probe.Options{Timeout: 50 * time.Millisecond}).Dial(t.Context())
+	conn, err := client(t, url, probe.Options{Timeout: 500 * time.Millisecond}).Dial(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -158,7 +158,7 @@ func TestTheTimerRestores(t *testing.T) {
 	s, o := bare(t, "bookworm", "")
 	before := snap(t, s)
 	session := o.Session("root")
-	if out, err := session.Run(ringwall + "apply --yes --within 10s 2>&1"); err != nil {
+	if out, err := session.Run(ringwall + "apply --yes --within 30s 2>&1"); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if out, err := session.Run(ringwall + "confirm 2>&1"); err == nil || !strings.Contains(out, "began") {

@@ -28,9 +28,6 @@ func TestMain(m *testing.M) {
 		if testing.Short() || os.Geteuid() != 0 {
 			return m.Run() // each test says why it is skipped
 		}
-		if *start > 0 {
-			vps.Until = time.Now().Add(*start)
-		}
 		dir, err := os.MkdirTemp("", "vps")
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -44,6 +41,10 @@ func TestMain(m *testing.M) {
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 			return 1
+		}
+		if *start > 0 {
+			vps.Until = time.Now().Add(*start)
+			vps.Always = []string{"TestFromABareServer/bookworm", "TestKilledAtEveryStep/" + vps.Ready, "TestSecurityServices/bookworm", "TestSystem/bookworm"}
 		}
 		return m.Run()
 	}())
