@@ -28,6 +28,10 @@ var names = Check{
 		if err != nil {
 			return unanswered("GET "+t.base(), err)
 		}
+		redirects := own.Status >= 300 && own.Status < 400
+		if own.Status == http.StatusBadRequest || own.Status == http.StatusMisdirectedRequest {
+			return check.Unseen("the site itself is answered %s: others can be given no less", own.Line())
+		}
 		hosts := []string{"ringwall-check.invalid"}
 		if addrs, err := t.addresses(ctx); err == nil && !t.local() {
 			for _, a := range oneOfEach(addrs) {
@@ -43,7 +47,10 @@ var names = Check{
 				}
 				continue
 			}
-			if sameAnswer(own, res) && !(res.Status >= 300 && res.Status < 400) {
+			if sameAnswer(own, res) && redirects {
+				return check.Unseen("GET %s redirects for the host %s as for the site, %s: name a path in the URL that is served", t.base(), host, res.Line())
+			}
+			if sameAnswer(own, res) {
 				return check.Failed("GET "+t.base()+" for the host "+host+" gets what the site gets, "+res.Line(), want, fix)
 			}
 		}

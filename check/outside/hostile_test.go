@@ -3,6 +3,7 @@ package outside_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -24,9 +25,12 @@ func TestHostileTargets(t *testing.T) {
 		t.Skip("it waits for targets that say nothing")
 	}
 	const ok = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+	signer, _ := issue(t, 0)
+	garbage := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{bytes.Repeat([]byte("no certificate "), 40)}, PrivateKey: signer.PrivateKey}}}
 	for name, h := range map[string]struct {
 		answer func(net.Conn)
 		blind  bool // nothing at all can be seen
+		tls    bool // it should speak TLS
 	}{
 		"endless body": {answer: func(c net.Conn) {
 			_, _ = io.WriteString(c, ok+"\r\n")
@@ -58,6 +62,12 @@ func TestHostileTargets(t *testing.T) {
 		"escapes": {answer: func(c net.Conn) {
 			_, _ = io.WriteString(c, "HTTP/1.1 500 \x1b[2J\x1b]0;owned\x07\r\nServer: \x1b[31mnginx/1.2.3\u202e\r\nSet-Cookie: \x1b[2Ja=b\r\nLocation: https://x/\x1b[0m\r\nContent-Length: 60\r\nContent-Type: text/html\r\n\r\n\x1b[2J<script>alert(1)</script>Traceback (most recent call last)")
 		}},
+		"cut handshake": {blind: true, tls: true, answer: func(c net.Conn) { _, _ = c.Write([]byte{22, 3, 3, 0, 90, 2, 0, 0, 86, 3, 3}) }},
+		"alert":         {blind: true, tls: true, answer: func(c net.Conn) { _, _ = c.Write([]byte{21, 3, 3, 0, 2, 2, 40}) }},
+		"endless handshake": {blind: true, tls: true, answer: func(c net.Conn) {
+			endless(c, append([]byte{22, 3, 3, 0x3f, 0xff, 2, 0xff, 0xff, 0xff}, make([]byte, 0x3ffb)...))
+		}},
+		"garbage certificate": {blind: true, tls: true, answer: func(c net.Conn) { _ = tls.Server(c, garbage).HandshakeContext(t.Context()) }},
 		"gzip bomb": {answer: func(c net.Conn) {
 			_, _ = io.WriteString(c, ok+"Content-Encoding: gzip\r\n\r\n\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03")
 			endless(c, make([]byte, 1<<14))
@@ -77,13 +87,18 @@ func TestHostileTargets(t *testing.T) {
 					}
 					go func() {
 						defer c.Close()
-						// As a server that reads the request first.
-						go func() { _, _ = io.Copy(io.Discard, c) }()
+						if !h.tls { // as a server that reads the request first
+							go func() { _, _ = io.Copy(io.Discard, c) }()
+						}
 						h.answer(c)
 					}()
 				}
 			}()
-			client, err := probe.New("http://"+l.Addr().String(), probe.Options{Timeout: 300 * time.Millisecond, MaxRequests: 400})
+			scheme := "http://"
+			if h.tls {
+				scheme = "https://"
+			}
+			client, err := probe.New(scheme+l.Addr().String(), probe.Options{Timeout: 300 * time.Millisecond, MaxRequests: 400})
 			if err != nil {
 				t.Fatal(err)
 			}

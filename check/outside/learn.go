@@ -23,16 +23,28 @@ const nothingGuarded = "no path was found that asks for a token; name one in the
 var guardedGuesses = []string{"/api/me", "/api/users", "/api/admin", "/api/notes", "/me", "/users", "/admin", "/api/v1/users", "/api/v1/me"}
 
 // guarded finds a path that is answered 401 or 403 without a token: the user's
-// own, or one of those that many APIs have. It is nil when there is none.
+// own, or one of those that many APIs have. It is nil when there is none. Where all
+// of them are 403 it is not the API that refuses, as far as anybody sees: something
+// before it may have shut this address out.
 func (t *Target) guarded(ctx context.Context) (*guardedPath, []check.Exchange, error) {
 	return t.learnt.guarded.get(ctx, func(ctx context.Context) (*guardedPath, error) {
+		var forbidden *guardedPath
+		others := false
 		for _, path := range append([]string{t.base()}, guardedGuesses...) {
 			res, err := t.Client.Do(ctx, probe.Request{Target: path})
 			if err != nil {
 				return nil, fmt.Errorf("no answer to GET %s: %w", path, err)
 			}
-			if res.Status == http.StatusUnauthorized || res.Status == http.StatusForbidden && path != "/" {
+			switch {
+			case res.Status == http.StatusUnauthorized:
 				return &guardedPath{path, res.Status}, nil
+			case res.Status != http.StatusForbidden:
+				others = true
+			case path != "/" && forbidden == nil:
+				forbidden = &guardedPath{path, res.Status}
+			}
+			if forbidden != nil && others {
+				return forbidden, nil
 			}
 		}
 		return nil, nil

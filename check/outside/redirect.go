@@ -47,10 +47,14 @@ var redirect = Check{
 		for _, req := range []probe.Request{{Target: t.base(), Host: t.site()}, {Target: "/" + noPage(), Host: t.site()}} {
 			res, err := plain.Do(ctx, req)
 			asked := "GET http://" + t.site() + req.Target
-			switch {
-			case errors.Is(err, syscall.ECONNREFUSED):
+			switch shut := dropped(err); {
+			case shut && ctx.Err() == nil, errors.Is(err, syscall.ECONNREFUSED):
+				// Refused, or dropped by a firewall: nothing is there, unless all is down.
 				if _, err := t.Client.Do(ctx, probe.Request{}); err != nil {
 					return check.Unseen("neither port %s nor the target answers: %v", port, err)
+				}
+				if shut {
+					return check.Passed("port %s takes no connection, and the target answers", port)
 				}
 				return check.Passed("nothing listens on port %s", port)
 			case err != nil:
@@ -66,4 +70,10 @@ var redirect = Check{
 		}
 		return check.Passed("port %s redirects to https://%s", port, t.site())
 	},
+}
+
+// dropped reports whether nothing came of a connection, in all the time that it had.
+func dropped(err error) bool {
+	var dial *net.OpError
+	return errors.As(err, &dial) && dial.Op == "dial" && dial.Timeout()
 }

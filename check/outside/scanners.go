@@ -3,6 +3,7 @@ package outside
 import (
 	"context"
 	"fmt"
+	"net/http"
 
 	"github.com/ringwall/ringwall/check"
 	"github.com/ringwall/ringwall/check/probe"
@@ -35,6 +36,9 @@ var scanners = Check{
 		missing, err := client.Do(ctx, probe.Request{Target: other})
 		if err != nil {
 			return unanswered("GET "+other, err)
+		}
+		if missing.Status == http.StatusBadRequest || missing.Status == http.StatusMisdirectedRequest {
+			return check.Unseen("GET %s, which is like any page, is refused already, %s", other, missing.Line())
 		}
 		closed, distinct := 0, 0
 		for _, path := range scannersPaths {

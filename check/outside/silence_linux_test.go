@@ -61,6 +61,37 @@ func TestSilenceIsNoClosedPort(t *testing.T) {
 	}
 }
 
+// TestADroppedPortServesNothing: plain HTTP that a firewall drops is closed, as long
+// as the site answers; who takes the connection and says nothing is not closed.
+func TestADroppedPortServesNothing(t *testing.T) {
+	t.Parallel()
+	target, stop := server(t, "")
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { mute.Close() })
+	silent := strconv.Itoa(silentPort(t, net.IPv4(127, 0, 0, 1), 0))
+	for _, c := range outside.Checks() {
+		if c.ID != "outside/redirect" {
+			continue
+		}
+		target.PlainPort = silent
+		if f := find(t, c, target); f.Verdict != check.Pass || !strings.Contains(f.Got, "takes no connection") {
+			t.Errorf("dropped: %v %q", f.Verdict, f.Got)
+		}
+		_, target.PlainPort, _ = net.SplitHostPort(mute.Addr().String())
+		if f := find(t, c, target); f.Verdict != check.Unknown {
+			t.Errorf("taken, and not answered: %v %q", f.Verdict, f.Got)
+		}
+		stop()
+		target.PlainPort = silent
+		if f := find(t, c, target); f.Verdict != check.Unknown {
+			t.Errorf("all down: %v %q", f.Verdict, f.Got)
+		}
+	}
+}
+
 // silentPort listens at ip and has its queue full, so that the kernel lets whoever
 // connects there wait for ever, as a firewall does that drops all.
 func silentPort(t *testing.T, ip net.IP, port int) int {

@@ -57,7 +57,7 @@ type memo[T any] struct {
 	done bool
 	v    T
 	ex   []check.Exchange
-	at   []string
+	of   *probe.Tally
 }
 
 // get learns once. Whoever uses what was learnt shows how it was.
@@ -65,13 +65,13 @@ func (m *memo[T]) get(ctx context.Context, learn func(context.Context) (T, error
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.done {
-		probe.TalliedAt(ctx, m.at...)
+		probe.Told(ctx, m.of)
 		return m.v, m.ex, nil
 	}
 	log, tally := new(probe.Log), new(probe.Tally)
 	v, err := learn(probe.WithTally(probe.WithLog(ctx, log), tally))
 	if err == nil {
-		m.v, m.done, m.at = v, true, tally.Addresses()
+		m.v, m.done, m.of = v, true, tally
 		for _, e := range log.Exchanges() {
 			m.ex = append(m.ex, check.Exchange(e))
 		}

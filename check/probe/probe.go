@@ -170,6 +170,7 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	tc := tls.Client(conn, cfg)
 	if err := tc.HandshakeContext(ctx); err != nil {
 		conn.Close()
+		shaken(ctx, err)
 		return nil, err
 	}
 	return tc, nil

@@ -14,7 +14,7 @@ type shared struct {
 type sharedAnswer struct {
 	res *Response
 	ex  []Exchange
-	at  []string
+	of  *Tally
 }
 
 // Shared asks for a target with a token as Do does. Where all checks come from one
@@ -34,7 +34,7 @@ func (c *Client) Shared(ctx context.Context, target, token string) (*Response, e
 	if !known {
 		log, tally := new(Log), new(Tally)
 		a.res, err = c.Do(WithTally(WithLog(ctx, log), tally), req)
-		a.ex, a.at = log.Exchanges(), tally.Addresses()
+		a.ex, a.of = log.Exchanges(), tally
 		if err == nil {
 			c.shared.answers[key] = a
 		}
@@ -43,6 +43,8 @@ func (c *Client) Shared(ctx context.Context, target, token string) (*Response, e
 	for _, e := range a.ex {
 		log.note(log.begin(), e.Sent, e.Received)
 	}
-	TalliedAt(ctx, a.at...)
+	if known { // else it was heard as it came
+		Told(ctx, a.of)
+	}
 	return a.res, err
 }

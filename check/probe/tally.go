@@ -2,13 +2,16 @@ package probe
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"net"
+	"net/http"
 	"slices"
 	"sync"
 )
 
 // A Tally counts the connections of a check, and keeps the addresses that they went
-// to. Its methods may be called at any time.
+// to and what was answered. Its methods may be called at any time.
 type Tally struct {
 	// Heard is called after each request that Do sent, with its answer, nil when there
 	// was none; nil: nobody is told.
@@ -17,8 +20,11 @@ type Tally struct {
 	mu   sync.Mutex
 	sent int
 	at   []string
+	said []int // statuses of answers
 	lost error
-	up   *Tally // that of who has the check made; nil: nobody
+
+	untrusted error
+	up        *Tally // that of who has the check made; nil: nobody
 }
 
 type tallyKey struct{}
@@ -41,6 +47,35 @@ func TalliedAt(ctx context.Context, addresses ...string) {
 		}
 		t.mu.Unlock()
 	}
+}
+
+// Told tells the tally of ctx what another one heard, and where: an answer that was
+// asked for once, for all. It was sent by whoever asked.
+func Told(ctx context.Context, of *Tally) {
+	TalliedAt(ctx, of.Addresses()...)
+	of.mu.Lock()
+	said := slices.Clone(of.said)
+	of.mu.Unlock()
+	t, _ := ctx.Value(tallyKey{}).(*Tally)
+	for ; t != nil; t = t.up {
+		t.mu.Lock()
+		t.said = append(t.said, said...)
+		t.mu.Unlock()
+	}
+}
+
+// Broken reports whether there were answers, and none was more than an error of the
+// server's or of what stands before it: 429, or 500 and above. last is one of them.
+func (t *Tally) Broken() (last int, broken bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range t.said {
+		if s != http.StatusTooManyRequests && s < 500 {
+			return 0, false
+		}
+		last = s
+	}
+	return last, last != 0
 }
 
 // Sent is how many connections were opened, or tried.
@@ -66,6 +101,26 @@ func (t *Tally) Lost() error {
 	return t.lost
 }
 
+// Untrusted is why a certificate of the target's was not believed. Nil: none was.
+func (t *Tally) Untrusted() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.untrusted
+}
+
+// shaken tells of a handshake that failed.
+func shaken(ctx context.Context, err error) {
+	if !errors.As(err, new(*tls.CertificateVerificationError)) {
+		return
+	}
+	t, _ := ctx.Value(tallyKey{}).(*Tally)
+	for ; t != nil; t = t.up {
+		t.mu.Lock()
+		t.untrusted = err
+		t.mu.Unlock()
+	}
+}
+
 func lost(ctx context.Context, err error) {
 	t, _ := ctx.Value(tallyKey{}).(*Tally)
 	for ; t != nil; t = t.up {
@@ -80,6 +135,11 @@ func lost(ctx context.Context, err error) {
 func heard(ctx context.Context, req Request, res *Response) {
 	t, _ := ctx.Value(tallyKey{}).(*Tally)
 	for ; t != nil; t = t.up {
+		if res != nil {
+			t.mu.Lock()
+			t.said = append(t.said, res.Status)
+			t.mu.Unlock()
+		}
 		if t.Heard != nil {
 			t.Heard(req, res)
 		}

@@ -133,12 +133,14 @@ type lookingRun struct {
 	owed   map[string]int // points set aside for checks that were left out before
 	waited time.Duration  // for points, by checks of one lane
 
-	mu       sync.Mutex
-	shut     string // why nothing more is sent
-	reserved int    // requests that checks under way may still send
-	sent     int    // those of checks that are done
-	done, of int    // checks
-	line     bool   // something is on the terminal's last line
+	mu        sync.Mutex
+	shut      string // why nothing more is sent
+	reserved  int    // requests that checks under way may still send
+	sent      int    // those of checks that are done
+	done, of  int    // checks
+	distrusts bool   // what to do about the certificate has been said
+
+	line bool // something is on the terminal's last line
 }
 
 // choose lists the checks, those that spend limits last, each with its evidence
@@ -335,7 +337,11 @@ func (r *lookingRun) reserve(ctx context.Context, m check.Meta) error {
 			return nil
 		}
 		r.mu.Unlock()
-		if !busy {
+		switch {
+		case busy:
+		case m.Most > r.client.MaxRequests():
+			return spent("it sends up to %d requests, more than all that may be sent; to make it: --max-requests %d", m.Most, m.Most)
+		default:
 			return spent("it sends up to %d requests, and of %d (--max-requests) %d are left; to make it alone: --only %s", m.Most, r.client.MaxRequests(), left, m.ID)
 		}
 		if err := probe.Pause(ctx, 20*time.Millisecond); err != nil {
@@ -366,7 +372,7 @@ func (r *lookingRun) over(m check.Meta, sent int) {
 // mannered keeps a check's evidence, and sends nothing more once the target has
 // shut this address out.
 func (r *lookingRun) mannered(m check.Meta, verify func(context.Context) check.Finding) func(context.Context) check.Finding {
-	try := func(ctx context.Context) (check.Finding, *probe.Log, error) {
+	try := func(ctx context.Context) (check.Finding, *probe.Log, *probe.Tally) {
 		took, log, sum := time.Now(), new(probe.Log), new(earned)
 		tally := &probe.Tally{Heard: sum.hear}
 		defer func() {
@@ -375,18 +381,26 @@ func (r *lookingRun) mannered(m check.Meta, verify func(context.Context) check.F
 		}()
 		f := verify(probe.WithTally(probe.WithLog(ctx, log), tally))
 		f.Addresses = tally.Addresses()
-		return f, log, tally.Lost()
+		return f, log, tally
 	}
 	return func(ctx context.Context) check.Finding {
 		began := time.Now()
-		f, log, lost := try(ctx)
+		f, log, tally := try(ctx)
 		if f.Verdict == check.Unknown && !f.Moot && r.fresh && len(log.Exchanges()) > 0 && time.Since(began) < impatience && ctx.Err() == nil && r.again(m) {
 			// A machine under load misses a moment that it would see the next time. The
 			// second try comes from another address, so that nothing is held against it.
-			f, log, lost = try(ctx)
+			f, log, tally = try(ctx)
 		}
-		if f.Verdict == check.Pass && lost != nil {
+		if lost := tally.Lost(); f.Verdict == check.Pass && lost != nil {
 			f = r.confirm(ctx, f, lost)
+		}
+		if status, broken := tally.Broken(); f.Verdict == check.Pass && broken {
+			// A proxy whose API is down, or that lets nobody through, refuses what must
+			// be refused, and all else.
+			f.Verdict, f.Got = check.Unknown, fmt.Sprintf("all that was answered was an error, such as %d: nothing of it tells what the API does when it answers (%s)", status, f.Got)
+		}
+		if f.Verdict == check.Unknown && tally.Untrusted() != nil {
+			f.Fix = r.trustFirst(f.Fix)
 		}
 		if f.Evidence == nil {
 			for _, e := range log.Exchanges() {
@@ -398,6 +412,18 @@ func (r *lookingRun) mannered(m check.Meta, verify func(context.Context) check.F
 		}
 		return f
 	}
+}
+
+// trustFirst is what to type where a certificate is not believed: it is said once,
+// for all that could not be seen for it.
+func (r *lookingRun) trustFirst(fix string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.distrusts || fix != "" {
+		return fix
+	}
+	r.distrusts = true
+	return "if an authority of your own signed that certificate: --cacert AUTHORITY.pem; else get one that clients trust"
 }
 
 // confirm lets a check pass that had no answer to a request only when the target
