@@ -57,3 +57,29 @@ func TestUndoDiskFull(t *testing.T) {
 		t.Errorf("it is of %d:%d, mode %v", st.Uid, st.Gid, fi.Mode())
 	}
 }
+
+// TestAnOldJournalHoldsNothingUp: one that is damaged, of a run of long ago, keeps the
+// newest from neither its end nor its undoing; what reads it says what to do.
+func TestAnOldJournalHoldsNothingUp(t *testing.T) {
+	m := &Machine{dir: t.TempDir(), tell: func(string) {}}
+	old, err := m.newApply()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(old.journal(), []byte("x\ny\nz\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Last(); err == nil || !strings.Contains(err.Error(), old.journal()) || !strings.Contains(err.Error(), "move its folder away") {
+		t.Errorf("%v", err)
+	}
+	a, err := m.newApply()
+	if err != nil || a.Number != 2 {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	if last, err := m.Last(); err != nil || last.Number != 2 {
+		t.Errorf("%+v, %v", last, err)
+	}
+	if _, err := m.Applies(); err == nil {
+		t.Error("all are read")
+	}
+}

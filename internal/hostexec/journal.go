@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/ringwall/ringwall/host"
@@ -156,7 +157,8 @@ func readApply(dir string, number int) (*Apply, error) {
 			if i >= len(lines)-2 {
 				break
 			}
-			return nil, fmt.Errorf("%s, line %d: %w", a.journal(), i+1, errors.Join(err, errors.New("the journal is damaged")))
+			return nil, fmt.Errorf("%s, line %d: %w", a.journal(), i+1,
+				errors.Join(err, errors.New("the journal is damaged: put back by hand what it says was begun and not undone, from the copies beside it, and move its folder away")))
 		}
 		a.take(r)
 		a.end += int64(len(line))
@@ -173,18 +175,13 @@ func (r record) broken() bool {
 
 // Applies lists all runs of changes, the oldest first.
 func (m *Machine) Applies() ([]*Apply, error) {
-	dirs, err := filepath.Glob(filepath.Join(m.dir, "applies", "[0-9][0-9][0-9][0-9]"))
+	dirs, err := m.folders()
 	if err != nil {
 		return nil, err
 	}
-	slices.Sort(dirs)
 	var all []*Apply
 	for _, dir := range dirs {
-		var n int
-		if _, err := fmt.Sscanf(filepath.Base(dir), "%d", &n); err != nil {
-			return nil, err
-		}
-		a, err := readApply(dir, n)
+		a, err := readApply(dir, numberOf(dir))
 		if err != nil {
 			return nil, err
 		}
@@ -193,15 +190,28 @@ func (m *Machine) Applies() ([]*Apply, error) {
 	return all, nil
 }
 
-// Last is the newest run that is not undone; nil is none.
+// folders are those of the runs, the oldest first.
+func (m *Machine) folders() ([]string, error) {
+	dirs, err := filepath.Glob(filepath.Join(m.dir, "applies", "[0-9][0-9][0-9][0-9]"))
+	slices.Sort(dirs)
+	return dirs, err
+}
+
+func numberOf(dir string) int {
+	n, _ := strconv.Atoi(filepath.Base(dir)) // four digits
+	return n
+}
+
+// Last is the newest run that is not undone; nil is none. No older one is read: a
+// journal of long ago that is damaged does not keep this one from being undone.
 func (m *Machine) Last() (*Apply, error) {
-	all, err := m.Applies()
+	dirs, err := m.folders()
 	if err != nil {
 		return nil, err
 	}
-	for _, a := range slices.Backward(all) {
-		if a.Phase != Undone {
-			return a, nil
+	for _, dir := range slices.Backward(dirs) {
+		if a, err := readApply(dir, numberOf(dir)); err != nil || a.Phase != Undone {
+			return a, err
 		}
 	}
 	return nil, nil
@@ -209,13 +219,13 @@ func (m *Machine) Last() (*Apply, error) {
 
 // newApply makes the folder of the next run.
 func (m *Machine) newApply() (*Apply, error) {
-	all, err := m.Applies()
+	dirs, err := m.folders()
 	if err != nil {
 		return nil, err
 	}
 	n := 1
-	if len(all) > 0 {
-		n = all[len(all)-1].Number + 1
+	if len(dirs) > 0 {
+		n = numberOf(dirs[len(dirs)-1]) + 1
 	}
 	dir := filepath.Join(m.dir, "applies", fmt.Sprintf("%04d", n))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
