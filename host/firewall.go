@@ -308,7 +308,7 @@ func judgeOpen(name, chain string, lines, rules, uplinks []string, listeners []L
 
 const (
 	besideUFW = "another program, or a file of ufw's, lets in: "
-	findHole  = "find who adds it, and remove it: iptables -S; grep -n ACCEPT /etc/ufw/*.rules"
+	findHole  = "name its port in host.firewall.open, or find who adds it and remove it: iptables -S; grep -n ACCEPT /etc/ufw/*.rules"
 )
 
 // compareOpen returns the ways in for everybody that the rules do not name, and those
