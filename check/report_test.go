@@ -246,3 +246,24 @@ func TestWhatFailedIsToldLast(t *testing.T) {
 		t.Errorf("a screen: %v\n%s", err, b.String())
 	}
 }
+
+// TestTheSameIsToldOnce: of checks that could not be made for one reason each says it
+// but once, unless something stands between, or all is asked for.
+func TestTheSameIsToldOnce(t *testing.T) {
+	var r check.Report
+	for i, f := range []check.Finding{check.Unseen("not made: no"), check.Unseen("not made: no"), check.Passed("seen"), check.Unseen("not made: no"), check.Unseen("down"), check.Unseen("down")} {
+		r.Results = append(r.Results, check.Result{Meta: check.Meta{ID: fmt.Sprintf("a/%d", i), Title: "It is closed", Why: "Of the reason.", Ref: "blueprint A1"}, Finding: f})
+	}
+	for _, tt := range []struct {
+		how              check.Text
+		said, above, why int
+	}{{check.Text{}, 2, 1, 4}, {check.Text{Long: true}, 3, 0, 5}} {
+		var b strings.Builder
+		if err := r.WriteText(&b, tt.how); err != nil {
+			t.Fatal(err)
+		}
+		if s := b.String(); strings.Count(s, "not made: no") != tt.said || strings.Count(s, "as above") != tt.above || strings.Count(s, "Of the reason.") != tt.why {
+			t.Errorf("%+v:\n%s", tt.how, s)
+		}
+	}
+}

@@ -76,6 +76,8 @@ type textWriter struct {
 	Text
 	told map[string]bool // results that have been written in full
 
+	unmade string // why the check before was not made; "": it was
+
 	silent  bool // nothing was seen at all
 	several bool // addresses of the target: each result says at which
 }
@@ -85,6 +87,7 @@ func (t *textWriter) sections(sections []Section) {
 		if i > 0 {
 			fmt.Fprintln(t)
 		}
+		t.unmade = ""
 		t.row(s.Verdict(), s.Word(), s.ID, t.bold(s.Title))
 		if s.Word() == "partly" {
 			t.labelled("", "the rest is seen on the server: ringwall check --inside")
@@ -94,6 +97,7 @@ func (t *textWriter) sections(sections []Section) {
 			case t.Long && !t.told[res.ID], res.Verdict == Fail || res.Verdict == Unknown:
 				t.result(res)
 			default:
+				t.unmade = ""
 				t.row(res.Verdict, res.Verdict.String(), res.ID, res.Title)
 			}
 		}
@@ -111,6 +115,14 @@ func (t *textWriter) result(res Result) {
 		return
 	}
 	t.told[res.ID] = true
+	again := res.Verdict == Unknown && res.Got == t.unmade && !t.Long
+	if t.unmade = ""; res.Verdict == Unknown && strings.HasPrefix(res.Got, "not made: ") {
+		t.unmade = res.Got
+	}
+	if again { // a dozen say it once
+		t.labelled("got   ", "as above")
+		return
+	}
 	if res.Verdict == Pass || res.Verdict == Waived {
 		t.labelled("", res.Got)
 	} else if t.silent && !t.Long {
