@@ -14,7 +14,8 @@ import (
 )
 
 // A Folder writes each mail to a file of its own, for development: nobody but
-// the owner can read it, for it holds secrets. The log says where it is.
+// the owner can read it, for it holds secrets. The log says where it is. The newest
+// thousand stay.
 type Folder struct {
 	Dir  string // made when it is missing
 	From string
@@ -44,8 +45,27 @@ func (f *Folder) Send(_ context.Context, m identity.Mail) error {
 		_ = os.Remove(part)
 		return fmt.Errorf("write a mail: %w", err)
 	}
+	f.tidy(time.Now().Add(-time.Hour))
 	if f.Log != nil {
 		f.Log.Info("a mail is in the folder", "subject", m.Subject, "file", name)
 	}
 	return nil
+}
+
+// kept is how many mails stay in a folder.
+const kept = 1000
+
+// tidy removes the mails that are too many, the oldest first, as their names say, and
+// what was written before a time by a process that was killed at it.
+func (f *Folder) tidy(before time.Time) {
+	parts, _ := filepath.Glob(filepath.Join(f.Dir, "*.eml.part"))
+	for _, part := range parts {
+		if fi, err := os.Lstat(part); err == nil && fi.ModTime().Before(before) {
+			_ = os.Remove(part)
+		}
+	}
+	mails, _ := filepath.Glob(filepath.Join(f.Dir, "*.eml"))
+	for i := range len(mails) - kept {
+		_ = os.Remove(mails[i])
+	}
 }

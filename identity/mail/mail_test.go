@@ -363,6 +363,42 @@ func TestFolder(t *testing.T) {
 	}
 }
 
+// A folder does not fill the disk: the oldest mails go, and what a killed process left.
+func TestFolderIsBounded(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string) string {
+		t.Helper()
+		name = filepath.Join(dir, name)
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	for i := range 1005 {
+		write(fmt.Sprintf("20260101T00%04d.000Z-AAAAAA.eml", i))
+	}
+	other, young := write("0-notes.txt"), write("20260101T000000.000Z-BBBBBB.eml.part")
+	old := write("20260101T000000.000Z-CCCCCC.eml.part")
+	if err := os.Chtimes(old, time.Time{}, time.Now().Add(-2*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if err := (&mail.Folder{Dir: dir, From: "accounts@example.com"}).Send(t.Context(), note); err != nil {
+		t.Fatal(err)
+	}
+	mails, err := filepath.Glob(filepath.Join(dir, "*.eml"))
+	if err != nil || len(mails) != 1000 || filepath.Base(mails[0]) != "20260101T000006.000Z-AAAAAA.eml" {
+		t.Errorf("%d mails, from %s, %v", len(mails), mails[0], err)
+	}
+	if b, err := os.ReadFile(mails[len(mails)-1]); err != nil || len(b) == 0 {
+		t.Errorf("the newest is not there: %v", err)
+	}
+	for name, stays := range map[string]bool{other: true, young: true, old: false} {
+		if _, err := os.Lstat(name); (err == nil) != stays {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestNewOfPolicy(t *testing.T) {
 	of := func(text string) identity.Mailer {
 		t.Helper()
