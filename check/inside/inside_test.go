@@ -397,6 +397,7 @@ func TestEveryCheck(t *testing.T) {
 		"inside/backups": {
 			check.Pass: {"timer": {commands: units(timers("restic-daily", "", ""))}, "cron": {files: map[string]string{"etc/cron.d/db": "PATH=/bin\n0 3 * * * postgres pg_dump api | ssh backup cat\n"}, commands: units(map[string]string{"cron.service": runs})},
 				"a user's":  {files: map[string]string{"var/spool/cron/crontabs/root": "@daily cd /srv && sudo -u postgres ./backup.sh >/dev/null 2>&1\n"}, commands: units(map[string]string{"cron.service": runs})},
+				"by hand":   {commands: units(timers("restic-daily", "LastTriggerUSec=", "ExecMainExitTimestamp=Fri 2026-11-27 01:00:00 UTC"))},
 				"a program": {files: map[string]string{"etc/cron.daily/backup": "#!/bin/sh\n# all\ntar czf /mnt/all.tgz /srv\n"}, modes: map[string]os.FileMode{"etc/cron.daily/backup": 0o755}, commands: units(map[string]string{"cron.service": runs})}},
 			check.Fail: {"none": {files: map[string]string{"etc/cron.daily/dpkg": "cp /var/lib/dpkg/status /var/backups\n"}, commands: units(timers("dpkg-db-backup", "", ""))},
 				"stopped":              {commands: units(timers("restic-daily", "ActiveState=inactive NextElapseUSecRealtime=", ""))},

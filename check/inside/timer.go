@@ -52,11 +52,13 @@ func (m *Machine) timer(ctx context.Context, name string) (t timer, err error) {
 	if !t.there {
 		return t, nil
 	}
-	did, err := m.properties(ctx, t.service, "LoadState,Result")
+	did, err := m.properties(ctx, t.service, "LoadState,Result,ExecMainExitTimestamp")
 	if err != nil {
 		return t, err
 	}
-	t.result = did["Result"]
+	if t.result = did["Result"]; t.last == "" { // by hand, or since the timer forgot
+		t.last = did["ExecMainExitTimestamp"]
+	}
 	if did["LoadState"] != "loaded" {
 		t.result = did["LoadState"]
 	}

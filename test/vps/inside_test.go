@@ -15,9 +15,9 @@ import (
 
 // inside is `ringwall check --inside` on a server, as root. With a policy it is
 // held to that, without one to what every server owes.
-func inside(t *testing.T, s *vps.Server, policy string) check.Report {
+func inside(t *testing.T, s *vps.Server, policy string, flags ...string) check.Report {
 	t.Helper()
-	argv := []string{"ringwall", "check", "--inside", "--out", "/run/inside.json"}
+	argv := append([]string{"ringwall", "check", "--inside", "--out", "/run/inside.json"}, flags...)
 	if policy != "" {
 		argv = append(argv, "--policy", policy)
 	}
@@ -153,6 +153,28 @@ func TestInsideOfTheGuidesServer(t *testing.T) {
 	s.Write("/etc/fail2ban/jail.local", "[sshd]\nbackend = systemd\n", 0o644)
 	s.Run("systemctl", "restart", "ssh", "fail2ban")
 	s.Write("/etc/systemd/system/nginx.service.d/confined.conf", "[Service]\nNoNewPrivileges=yes\nPrivateTmp=yes\nProtectSystem=full\nProtectHome=yes\nProtectKernelModules=yes\nRestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX\n", 0o644)
+	// A timer makes backups once it has, and its service ended well.
+	s.Write("/etc/systemd/system/api-backup.service", "[Service]\nType=oneshot\nExecStart=cp -a /home/deploy/api /run/saved\n", 0o644)
+	s.Write("/etc/systemd/system/api-backup.timer", "[Timer]\nOnCalendar=daily\n[Install]\nWantedBy=timers.target\n", 0o644)
+	for _, step := range []struct {
+		line string
+		want check.Verdict
+	}{
+		{"systemctl daemon-reload && systemctl enable --now api-backup.timer", check.Unknown},
+		{"systemctl start api-backup.service", check.Pass},
+		{"sed -i 's/cp -a/false/' /etc/systemd/system/api-backup.service && systemctl daemon-reload; ! systemctl start api-backup.service", check.Fail},
+		{"systemctl stop api-backup.timer", check.Fail},
+		{"rm /etc/systemd/system/api-backup.* && systemctl daemon-reload; printf '0 3 * * * root rm -rf /var/backups/old\\n' >/etc/cron.d/clean", check.Fail},
+		{"printf '0 3 * * * root tar czf /mnt/backup.tgz /srv\\n' >/etc/cron.d/saves", check.Pass},
+		{"systemctl stop cron", check.Fail},
+	} {
+		s.Run("sh", "-c", step.line)
+		if got := find(inside(t, s, "", "--only", "inside/backups"), "inside/backups"); got.Verdict != step.want {
+			t.Errorf("after %s, inside/backups is %v: %s", step.line, got.Verdict, got.Got)
+		} else {
+			t.Log(got.Got)
+		}
+	}
 	// And what is broken is: the API's port, the sudo of its user, the way of the certificate.
 	s.Run("sed", "-i", "s/127.0.0.1/0.0.0.0/", "/etc/systemd/system/api.service")
 	s.Run("systemctl", "daemon-reload")
