@@ -48,6 +48,8 @@ var undone = []struct{ control, line, back string }{
 	{"host/mounts", "systemctl disable -q ringwall-mounts.service", "systemctl enable -q ringwall-mounts.service"},
 	{"host/logs", "printf '[Journal]\nStorage=none\n' >/etc/systemd/journald.conf.d/zz.conf && systemctl restart systemd-journald", "rm /etc/systemd/journald.conf.d/zz.conf; systemctl restart systemd-journald"},
 	{"host/service", "systemctl disable ringwall.service", "systemctl enable ringwall.service"},
+	{"inside/listeners", "systemd-run -q --unit=open5432 perl -e 'use IO::Socket::INET; $s = IO::Socket::INET->new(LocalPort => 5432, Listen => 5) or die; sleep' && iptables -I INPUT -p tcp --dport 5432 -j ACCEPT; sleep 1", "iptables -D INPUT -p tcp --dport 5432 -j ACCEPT; systemctl stop open5432"},
+	{"inside/log-rotation", "systemctl disable logrotate.timer", "systemctl enable logrotate.timer"},
 	{"inside/root-files", "chmod 777 /etc/cron.d", "chmod 755 /etc/cron.d"},
 	{"inside/root-files", "chmod 666 " + policyFile, "chmod 640 " + policyFile},
 	{"inside/root-files", "chown deploy /usr/local/bin/ringwall", "chown root /usr/local/bin/ringwall"},
