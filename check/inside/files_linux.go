@@ -36,7 +36,7 @@ func raisesNobody(path string) bool {
 	const nosuid = 2 // ST_NOSUID, statvfs(3)
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(path, &s); err != nil {
-		return true // it went away
+		return !errors.Is(err, syscall.ENAMETOOLONG) // else it went away
 	}
 	switch uint32(s.Type) {
 	case 0x6969, 0xff534d42, 0xfe534d42, 0x517b, 0x01021997, 0x65735546, 0x73717368: // NFS, CIFS, SMB2, SMB, 9P, FUSE, squashfs

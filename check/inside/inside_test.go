@@ -491,6 +491,26 @@ func TestEveryCheck(t *testing.T) {
 		}
 		done()
 	}
+	// What hides behind a path that is longer than the kernel takes at once is not seen.
+	m := fake{files: system(nil), commands: map[string]string{"dpkg-query -S": "util-linux: /bin/su\n"}}.machine(t)
+	fd, err := unix.Open(m.Root, unix.O_DIRECTORY, 0)
+	for range 20 {
+		long := strings.Repeat("a", 250)
+		if err := errors.Join(err, unix.Mkdirat(fd, long, 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		next, nerr := unix.Openat(fd, long, unix.O_DIRECTORY, 0)
+		unix.Close(fd)
+		fd, err = next, nerr
+	}
+	unix.Close(fd)
+	for _, c := range inside.Checks(m) {
+		if c.ID == "inside/privileged" {
+			if f := c.Verify(t.Context()); f.Verdict != check.Unknown {
+				t.Errorf("behind a long path: %+v", f)
+			}
+		}
+	}
 	// Another owner takes the bit of a program that runs as its owner: no advice.
 	for name, chown := range map[string]bool{"usr/bin/su": false, "usr/local/bin/deploy": true} {
 		t.Run("advice for "+name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package inside
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -93,6 +94,12 @@ func (m *Machine) raising(ctx context.Context) (found []string, err error) {
 	}
 	n, dev, root, began := 0, devOf(top), m.root(), time.Now()
 	own := m.storages()
+	var lost error
+	miss := func(full string, err error) { // it went away, is a user's FUSE, or has a path that is too long
+		if !absent(err) && !raisesNobody(full) {
+			lost = cmp.Or(lost, err)
+		}
+	}
 	see := func(name, full string, e fs.DirEntry) error {
 		switch n++; {
 		case n%1000 != 0:
@@ -106,7 +113,8 @@ func (m *Machine) raising(ctx context.Context) (found []string, err error) {
 		}
 		fi, err := e.Info()
 		switch {
-		case err != nil: // it went away
+		case err != nil:
+			miss(full, err)
 		case e.IsDir():
 			if devOf(fi) != dev && raisesNobody(full) || m.stored(own, name, fi) {
 				return fs.SkipDir
@@ -120,7 +128,8 @@ func (m *Machine) raising(ctx context.Context) (found []string, err error) {
 	for _, first := range tops {
 		err = filepath.WalkDir(m.path(first), func(full string, e fs.DirEntry, err error) error {
 			if err != nil {
-				return nil // it went away
+				miss(full, err)
+				return nil
 			}
 			name := "/" + strings.TrimPrefix(strings.TrimPrefix(full, m.path("/")), "/")
 			if e.IsDir() && (slices.Contains(elsewhere, name) || name != first && slices.Contains(tops, name)) {
@@ -133,7 +142,7 @@ func (m *Machine) raising(ctx context.Context) (found []string, err error) {
 		}
 	}
 	m.note(check.Exchange{Sent: "[every file of this system: mode and capabilities]", Received: fmt.Sprintf("[%d files and folders; root's rights give: %s]", n, strings.Join(found, " "))})
-	return found, err
+	return found, cmp.Or(err, lost)
 }
 
 // storages are where container engines keep the files of containers, when root has
