@@ -48,6 +48,7 @@ var backups = Check{
 			switch fault := t.fault(); {
 			case err != nil:
 				unknown = append(unknown, word+": "+err.Error())
+			case !t.there: // its file is gone, and systemd has not forgotten it yet
 			case fault != "" && t.active:
 				broken = append(broken, fault)
 			case fault != "":
