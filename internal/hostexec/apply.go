@@ -154,8 +154,8 @@ func silent(changes []host.Change, control string) (why string) {
 	for _, c := range changes {
 		if u := c.Unit; u != nil && c.Control == control && !seen[u.Name] && u.Do != host.Disable && u.Do != host.Mask {
 			seen[u.Name] = true
-			if active, _, err := unitState(u.Name); err == nil && active != "active" {
-				why += lastWords(u.Name)
+			if active, _, err := unitState(run, u.Name); err == nil && active != "active" {
+				why += lastWords(run, u.Name)
 			}
 		}
 	}

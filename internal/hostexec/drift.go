@@ -62,7 +62,7 @@ func (m *Machine) Drift() ([]Drift, error) {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(units)) {
-		active, enabled, err := unitState(name)
+		active, enabled, err := unitState(run, name)
 		if err != nil {
 			return out, err
 		}

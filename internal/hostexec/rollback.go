@@ -63,7 +63,7 @@ func (m *Machine) undoAll(a *Apply, why string) error {
 		}
 		_ = a.write(record{Event: undid, Step: i + 1})
 	}
-	if err := again(a.Steps); err != nil {
+	if err := again(run, a.Steps); err != nil {
 		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
-	"unicode"
 
 	"github.com/ringwall/ringwall/host"
 )
@@ -14,7 +12,7 @@ import (
 // before is what a change needs to be undone.
 type before struct {
 	Files     []fileBefore `json:"files,omitempty"`
-	Active    string       `json:"active,omitempty"`    // of a unit
+	Active    string       `json:"active,omitempty"`    // of a unit, or of a file's reader
 	Enabled   string       `json:"enabled,omitempty"`   // of a unit
 	Installed []string     `json:"installed,omitempty"` // every package
 	Account   bool         `json:"account,omitempty"`   // it was there
@@ -39,7 +37,9 @@ func (a *Apply) look(c host.Change, step int) (b before, err error) {
 	}
 	switch {
 	case c.Unit != nil:
-		b.Active, b.Enabled, err = unitState(c.Unit.Name)
+		b.Active, b.Enabled, err = unitState(run, c.Unit.Name)
+	case c.File != nil && c.File.Reader != nil:
+		b.Active, _, err = unitState(run, c.File.Reader.Name)
 	case c.Package != nil:
 		b.Installed, err = installed()
 	case c.User != nil:
@@ -96,9 +96,9 @@ func do(c host.Change, b before) (out after, err error) {
 		}
 		out.New = missingFrom(now, b.Installed)
 	case c.Unit != nil:
-		err = unit(c.Unit)
+		err = unit(run, c.Unit)
 		if err == nil && c.Unit.Do == host.Restart && b.Active == "active" {
-			err = steady(c.Unit.Name)
+			err = steady(run, c.Unit.Name)
 		}
 	case c.User != nil:
 		err = makeUser(c.User, b)
@@ -129,151 +129,11 @@ func (a *Apply) undo(s Step) error {
 	case c.Package != nil:
 		errs = append(errs, a.uninstall(s))
 	case c.Unit != nil:
-		errs = append(errs, unitBack(c.Unit, s.before))
+		errs = append(errs, unitBack(run, c.Unit, s.before))
 	case c.User != nil:
 		errs = append(errs, userBack(c.User, s.before))
 	case c.Command != nil && len(c.Command.Undo) > 0:
 		_, err := run(c.Command.Undo...)
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
-}
-
-func unitState(name string) (active, enabled string, err error) {
-	out, err := run("systemctl", "show", "--property=ActiveState,UnitFileState", "--", name)
-	for line := range strings.Lines(out) {
-		switch key, value, _ := strings.Cut(strings.TrimSpace(line), "="); key {
-		case "ActiveState":
-			active = value
-		case "UnitFileState":
-			enabled = value
-		}
-	}
-	return active, enabled, err
-}
-
-func unit(u *host.Unit) error {
-	if _, err := run("systemctl", "daemon-reload"); err != nil {
-		return err
-	}
-	verb := map[host.UnitDo][]string{
-		host.Enable: {"enable", "--now"}, host.Disable: {"disable", "--now"}, host.Mask: {"mask", "--now"},
-		host.Reload: {"try-reload-or-restart"}, host.Restart: {"try-restart"},
-	}[u.Do]
-	if verb == nil {
-		return fmt.Errorf("nothing is known to %q a unit", u.Do)
-	}
-	_, err := run(slices.Concat([]string{"systemctl"}, verb, []string{"--", u.Name})...)
-	if err != nil {
-		err = fmt.Errorf("%w%s", err, lastWords(u.Name))
-	}
-	return err
-}
-
-// steady returns when a unit that was just started has run for as long as a program
-// takes that meets at once what it may not do, and an error when it ended or was
-// started again by then: systemctl is content once there is a process.
-func steady(name string) error {
-	show := func() (string, error) {
-		return run("systemctl", "show", "--property=ActiveState,InvocationID", "--", name)
-	}
-	begun, err := show()
-	for end := time.Now().Add(3 * time.Second); err == nil; time.Sleep(200 * time.Millisecond) {
-		now, failed := show()
-		switch {
-		case failed != nil:
-			return failed
-		case now != begun || !strings.Contains(now, "ActiveState=active"):
-			return fmt.Errorf("%s ended right after its start%s", name, lastWords(name))
-		case time.Now().After(end):
-			return nil
-		}
-	}
-	return err
-}
-
-// lastWords are the last lines of a unit's journal, for who has to know why it
-// does not run: systemctl only says where to look, and after the rollback there
-// is nothing left to look at. "" when there are none.
-func lastWords(name string) string {
-	_, _ = run("journalctl", "--sync") // what was just written comes, too
-	out, err := run("journalctl", "-u", name, "-n", "10", "--no-pager", "-q", "-o", "cat")
-	if err != nil {
-		return ""
-	}
-	var b strings.Builder
-	for line := range strings.Lines(out) {
-		// What a service wrote is shown, and not done, by a terminal.
-		line = strings.Map(func(r rune) rune {
-			if !unicode.IsPrint(r) {
-				return -1
-			}
-			return r
-		}, strings.ReplaceAll(line, "\t", " "))
-		if r := []rune(line); len(r) > 300 {
-			line = string(r[:300]) + "..."
-		}
-		if line != "" {
-			b.WriteString("\n    " + line)
-		}
-	}
-	if b.Len() == 0 {
-		return ""
-	}
-	return "\n  the last that " + name + " wrote:" + b.String()
-}
-
-func unitBack(u *host.Unit, b before) error {
-	if u.Do == host.Reload || u.Do == host.Restart {
-		return nil // when all files are back: see again
-	}
-	var errs []error
-	sys := func(verb string) {
-		_, err := run("systemctl", verb, "--", u.Name)
-		errs = append(errs, err)
-	}
-	if u.Do == host.Mask && b.Enabled != "masked" {
-		sys("unmask")
-	}
-	switch b.Enabled {
-	case "enabled":
-		sys("enable")
-	case "disabled":
-		sys("disable")
-	}
-	switch b.Active {
-	case "active", "activating", "reloading":
-		sys("start")
-	default:
-		if _, now, _ := unitState(u.Name); now != "" || b.Enabled != "" { // it may be gone, with its package
-			sys("stop")
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// again has the units that were told to read their files, and the readers of files
-// that went back, read them once more. One that ran before, and does not since, is
-// started.
-func again(steps []Step) error {
-	var errs []error
-	_, err := run("systemctl", "daemon-reload")
-	errs = append(errs, err)
-	told := map[host.Unit]bool{}
-	for _, s := range slices.Backward(steps) {
-		u := s.Change.Unit
-		if f := s.Change.File; f != nil && f.Reader != nil && !told[*f.Reader] {
-			u = f.Reader
-		}
-		if u == nil || u.Do != host.Reload && u.Do != host.Restart {
-			continue
-		}
-		told[*u] = true
-		err := unit(u)
-		if now, _, e := unitState(u.Name); e == nil && s.before.Active == "active" && now != "active" {
-			_, _ = run("systemctl", "reset-failed", "--", u.Name) // it may have tried too often
-			_, err = run("systemctl", "start", "--", u.Name)
-		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
