@@ -1,11 +1,13 @@
 package host
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -63,9 +65,13 @@ func strangeAccounts(f *Facts) (wrong, fix string, err error) {
 	if err != nil || !sudo {
 		return "", "", err
 	}
-	for _, a := range all {
+	began := time.Now()
+	for i, a := range all {
 		if !a.service() {
 			continue
+		}
+		if time.Since(began) > longestLook {
+			return "", "", unasked(all, i)
 		}
 		said, err := f.ask(askSudo, a.Name)
 		if err != nil {
@@ -78,9 +84,24 @@ func strangeAccounts(f *Facts) (wrong, fix string, err error) {
 	return "", "", nil
 }
 
+// longestLook bounds what is asked of each account: where a directory of people lists a
+// hundred thousand of them, or their homes are on a server that does not answer, the
+// rest is unseen.
+const longestLook = time.Minute
+
+// unasked tells who was not looked at.
+func unasked(all []Account, from int) error {
+	return fmt.Errorf("%d of %d accounts, from %s on: the others took %v", len(all)-from, len(all), all[from].Name, longestLook)
+}
+
 // WaysIn lists by what somebody comes in, or becomes root, on this server as it is:
 // a line each, in order. What an account itself writes, the options of its keys, is
-// quoted and cut.
+// quoted and cut. What could not be looked at within longestLook, or at all, is a line
+// that begins with Unseen.
+//
+// An account without a shell is none without a way in: to who has its key or password
+// sshd opens connections to what listens on this machine alone, and files where sftp is
+// its own.
 func WaysIn(f *Facts) ([]string, error) {
 	all, err := f.Accounts()
 	if err != nil {
@@ -90,8 +111,17 @@ func WaysIn(f *Facts) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	open, err := f.withPassword()
+	if err != nil {
+		return nil, err
+	}
 	var ways []string
-	for _, a := range all {
+	began := time.Now()
+	for i, a := range all {
+		if time.Since(began) > longestLook {
+			ways = append(ways, Unseen+unasked(all, i).Error())
+			break
+		}
 		if a.UID == 0 {
 			ways = append(ways, "root: "+a.Name)
 		} else if sudo {
@@ -103,15 +133,8 @@ func WaysIn(f *Facts) ([]string, error) {
 				ways = append(ways, "sudo: "+a.Name+" "+rule)
 			}
 		}
-		if a.noShell() {
-			continue
-		}
-		locked, err := f.PasswordLocked(a.Name)
-		if err != nil {
-			return nil, err
-		}
-		if !locked {
-			ways = append(ways, "password: "+a.Name)
+		if slices.Contains(open, a.Name) {
+			ways = append(ways, "password: "+a.who())
 		}
 		ways = append(ways, waysOf(a, f)...)
 	}
@@ -142,14 +165,14 @@ func rules(said string) (out []string) {
 	return out
 }
 
-// unseen begins what could not be looked at, of one account, which hides no other.
-const unseen = "unseen: "
+// Unseen begins what could not be looked at, of one account, which hides no other.
+const Unseen = "unseen: "
 
 // waysOf are the keys that let an account in, wherever sshd looks for them.
 func waysOf(a Account, f *Facts) (ways []string) {
 	s, err := f.SSHD(a.Name, "192.0.2.1")
 	if err != nil {
-		return []string{unseen + err.Error()}
+		return []string{Unseen + err.Error()}
 	}
 	for _, keyword := range []string{"trustedusercakeys", "authorizedkeyscommand", "authorizedprincipalscommand", "authorizedprincipalsfile"} {
 		if v := s.Get(keyword); v != "" && v != "none" {
@@ -167,28 +190,36 @@ func waysOf(a Account, f *Facts) (ways []string) {
 		file, err := f.File(name)
 		switch {
 		case err != nil:
-			ways = append(ways, unseen+"keys of "+a.Name+": "+err.Error())
+			ways = append(ways, Unseen+"keys of "+a.Name+": "+err.Error())
 		case file.Exists && !file.Mode.IsRegular():
-			ways = append(ways, "key: "+a.Name+", behind the link "+name)
+			ways = append(ways, "key: "+a.who()+", behind the link "+name)
 		}
-		rest := []byte(file.Content)
-		for len(rest) > 0 {
-			var key ssh.PublicKey
-			var options []string
-			if key, _, options, rest, err = ssh.ParseAuthorizedKey(rest); err != nil {
-				break // nothing more that is a key
+		for line := range strings.Lines(file.Content) {
+			if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+				ways = append(ways, "key: "+a.who()+" "+keyOf(line))
 			}
-			way := "key: " + a.Name + " " + ssh.FingerprintSHA256(key)
-			if slices.Contains(options, "cert-authority") {
-				way = "key: " + a.Name + " certificates of " + ssh.FingerprintSHA256(key)
-			}
-			if len(options) > 0 { // which bound what it may do
-				way += fmt.Sprintf(" with %.120q", strings.Join(options, ","))
-			}
-			ways = append(ways, way)
 		}
 	}
 	return ways
+}
+
+// keyOf names the key of a line of authorized_keys, and what bounds it. sshd reads some
+// lines that our parser does not, such as one with a key type cut short or with a zero
+// byte behind the key: whatever is none here may be one there.
+func keyOf(line string) string {
+	key, _, options, _, err := ssh.ParseAuthorizedKey([]byte(line))
+	if err != nil {
+		sum := sha256.Sum256([]byte(line))
+		return fmt.Sprintf("on a line that only sshd may understand, %x: %.40q", sum[:8], line)
+	}
+	way := ssh.FingerprintSHA256(key)
+	if slices.Contains(options, "cert-authority") {
+		way = "certificates of " + way
+	}
+	if len(options) > 0 { // which bound what it may do
+		way += fmt.Sprintf(" with %.120q", strings.Join(options, ","))
+	}
+	return way
 }
 
 func verifyAccounts(_ *policy.Policy, f *Facts) check.Finding {
@@ -204,7 +235,7 @@ func verifyAccounts(_ *policy.Policy, f *Facts) check.Finding {
 	if err != nil {
 		return check.Unseen("%v", err)
 	}
-	dark := slices.IndexFunc(ways, func(w string) bool { return strings.HasPrefix(w, unseen) })
+	dark := slices.IndexFunc(ways, func(w string) bool { return strings.HasPrefix(w, Unseen) })
 	kept, err := f.File(WaysInFile)
 	switch {
 	case err != nil:
@@ -221,10 +252,13 @@ func verifyAccounts(_ *policy.Policy, f *Facts) check.Finding {
 	return check.Passed("%d ways in, and to root, and each was confirmed", len(ways))
 }
 
-// NewWays are those that are not among what was kept.
+// NewWays are those that are not among what was kept, without what was not seen.
 func NewWays(kept string, ways []string) []string {
-	old := strings.Split(kept, "\n")
-	return slices.DeleteFunc(slices.Clone(ways), func(w string) bool { return slices.Contains(old, w) })
+	old := map[string]bool{}
+	for way := range strings.SplitSeq(kept, "\n") {
+		old[way] = true
+	}
+	return slices.DeleteFunc(slices.Clone(ways), func(w string) bool { return old[w] || strings.HasPrefix(w, Unseen) })
 }
 
 // Accounts are all users of the system, without their groups.
@@ -253,6 +287,25 @@ func (a Account) service() bool { return a.UID < 1000 && a.UID != 0 || a.noShell
 // noShell reports an account that nobody gets a shell of.
 func (a Account) noShell() bool {
 	return slices.Contains([]string{"nologin", "false", "sync"}, path.Base(a.Shell))
+}
+
+// who names an account in a way in, which is another once it has a shell.
+func (a Account) who() string {
+	if a.noShell() {
+		return a.Name + " (no shell)"
+	}
+	return a.Name
+}
+
+// withPassword are the accounts that are not locked for passwords.
+func (f *Facts) withPassword() (names []string, err error) {
+	said, err := f.ask(askPasswords)
+	for line := range strings.Lines(said) {
+		if field := strings.Fields(line); len(field) > 1 && field[1] != "L" && field[1] != "LK" {
+			names = append(names, field[0])
+		}
+	}
+	return names, err
 }
 
 // WithoutPassword are the accounts that let in whoever gives no password at all.

@@ -28,7 +28,35 @@ type Live struct{}
 // largest is how much of a file, or of an answer, is taken.
 const largest = 4 << 20
 
+// longestRead is how long a file may take: on a server of files that does not answer
+// it takes for ever.
+const longestRead = 10 * time.Second
+
 func (Live) ReadFile(path string) (FileState, error) {
+	return atMost(longestRead, path, func() (FileState, error) { return readFile(path) })
+}
+
+// atMost does what may never end, and gives it up after a while.
+func atMost[T any](most time.Duration, what string, do func() (T, error)) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	said := make(chan answer, 1)
+	go func() {
+		value, err := do()
+		said <- answer{value, err}
+	}()
+	select {
+	case a := <-said:
+		return a.value, a.err
+	case <-time.After(most):
+		var none T
+		return none, fmt.Errorf("%s: no answer within %v", what, most)
+	}
+}
+
+func readFile(path string) (FileState, error) {
 	fi, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):

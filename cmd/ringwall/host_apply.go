@@ -198,6 +198,11 @@ is confirmed here, too.`,
 			case nothing && len(more) > 0:
 				words = ""
 			}
+			for _, w := range ways {
+				if strings.HasPrefix(w, host.Unseen) {
+					fmt.Fprintln(cmd.ErrOrStderr(), w)
+				}
+			}
 			if nothing && len(more) == 0 {
 				return &failure{err, 1, "ringwall host status"}
 			}
