@@ -37,13 +37,9 @@ const sshdJournal = "_UID=0 _COMM=sshd + _UID=0 _COMM=sshd-session"
 // for, a guesser only ends the connection, which the normal mode does not count.
 // Recidive reads fail2ban's own log, which is a file.
 func fail2banConfig(p *policy.Policy, f *Facts) (string, error) {
-	ports := []int{p.Host.SSH.Port}
-	if ports[0] == 0 {
-		found, err := f.SSHPorts()
-		if err != nil {
-			return "", err
-		}
-		ports = found
+	ports, err := sshPorts(p, f)
+	if err != nil {
+		return "", err
 	}
 	spared := []string{"127.0.0.0/8", "::1"}
 	for _, prefix := range p.Host.Allow {

@@ -32,9 +32,8 @@ var firewall = Control{
 // ufwFiles are what ufw keeps its rules and settings in.
 var ufwFiles = []string{"/etc/ufw/user.rules", "/etc/ufw/user6.rules", ufwConf, ufwDefaults}
 
-// openings are the rules that should be, as ufw writes them. SSH is where the
-// policy wants it, which is where it listens once host/ssh is in force, and
-// otherwise where it listens now.
+// openings are the rules that should be, as ufw writes them. SSH is where it listens
+// once host/ssh is in force.
 func openings(p *policy.Policy, f *Facts) ([]string, error) {
 	var rules []string
 	for _, o := range p.Host.Firewall.Open {
@@ -43,12 +42,9 @@ func openings(p *policy.Policy, f *Facts) ([]string, error) {
 			rules = append(rules, fmt.Sprintf("allow %d/%s", port, protocol))
 			continue
 		}
-		ports := []int{p.Host.SSH.Port}
-		if _, waived := p.Waived(sshServer.ID); waived || p.Host.SSH.Port == 0 {
-			var err error
-			if ports, err = f.SSHPorts(); err != nil {
-				return nil, err
-			}
+		ports, err := sshPorts(p, f)
+		if err != nil {
+			return nil, err
 		}
 		for _, n := range ports {
 			rules = append(rules, fmt.Sprintf("limit %d/tcp", n))
@@ -117,11 +113,11 @@ func planFirewall(p *policy.Policy, f *Facts) ([]Change, error) {
 			changes = append(changes, ufw("firewall: close what the policy does not name: "+rule, false, append([]string{"--force", "delete"}, strings.Fields(rule)...)...))
 		}
 	}
-	conf, err := f.File(ufwConf)
+	kept, unit, err := ufwAtStart(f)
 	if err != nil {
 		return nil, err
 	}
-	if kept := enabledLine.MatchString(conf.Content); !state.Active || !kept {
+	if !state.Active || !kept {
 		on := ufw("turn the firewall on", false, "--force", "enable")
 		if !state.Active { // one that was on stays on, whatever is undone
 			on.Command.Undo = []string{"ufw", "--force", "disable"}
@@ -130,9 +126,7 @@ func planFirewall(p *policy.Policy, f *Facts) ([]Change, error) {
 	} else if len(more) > 0 {
 		changes = append(changes, ufw("firewall: read its settings again", false, "reload"))
 	}
-	switch unit, err := f.Unit("ufw.service"); {
-	case err != nil:
-		return nil, err
+	switch {
 	case unit.Enabled == "masked":
 		return nil, errors.New("ufw.service is masked, so that no firewall comes with the machine's start: systemctl unmask ufw, or waive host/firewall")
 	case unit.Load == "loaded" && !unit.Stays(): // its package enables it; to stop it again would open all
@@ -258,12 +252,19 @@ func staysOn(f *Facts) (bool, error) {
 	if err != nil || !there {
 		return true, err
 	}
+	kept, unit, err := ufwAtStart(f)
+	return kept && unit.Stays(), err
+}
+
+// ufwAtStart is what a start of the machine finds: whether ufw's settings have it on,
+// and the unit that reads them.
+func ufwAtStart(f *Facts) (kept bool, unit UnitState, err error) {
 	conf, err := f.File(ufwConf)
 	if err != nil {
-		return false, err
+		return false, UnitState{}, err
 	}
-	unit, err := f.Unit("ufw.service")
-	return enabledLine.MatchString(conf.Content) && unit.Stays(), err
+	unit, err = f.Unit("ufw.service")
+	return enabledLine.MatchString(conf.Content), unit, err
 }
 
 var enabledLine = regexp.MustCompile(`(?mi)^\s*ENABLED=["']?yes\b`)

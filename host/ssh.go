@@ -12,6 +12,7 @@ import (
 )
 
 const (
+	sshControl = "host/ssh"
 	sshSocket  = "ssh.socket"
 	sshdConfig = "/etc/ssh/sshd_config"
 	sshdDropIn = "/etc/ssh/sshd_config.d/00-ringwall.conf"
@@ -20,7 +21,7 @@ const (
 
 var sshServer = Control{
 	Meta: check.Meta{
-		ID:    "host/ssh",
+		ID:    sshControl,
 		Title: "SSH takes keys of named users, and no password and no root",
 		Why:   "passwords are guessed all day by machines, and a stolen one is the whole server",
 		Ref:   "CIS Debian 12, 5.1; ssh-audit; sshd_config(5); blueprint H2, T9, checklist 8",
@@ -147,12 +148,16 @@ func planSSH(p *policy.Policy, f *Facts) ([]Change, error) {
 	} else if moved {
 		read = Change{Title: "have systemd listen at that port, and sshd read it; who is signed in stays", Unit: &Unit{Name: sshSocket, Do: Restart}}
 	}
+	title, err := sshTitle(p, f)
+	if err != nil {
+		return nil, err
+	}
 	var files []Change
 	if !includesFirst(main.Content) {
 		files = append(files, Change{Title: "read the drop-ins before all else", File: &File{Path: sshdConfig, Mode: uint32(main.Mode.Perm()), Owner: main.Owner,
 			Content: "Include " + sshdFolder + "\n" + main.Content, Check: judge, Reader: read.Unit}})
 	}
-	files = append(files, Change{Title: "keys only, no root, strong algorithms", File: &File{Path: sshdDropIn, Mode: 0o600, Content: config, Check: judge, Reader: read.Unit}})
+	files = append(files, Change{Title: title, File: &File{Path: sshdDropIn, Mode: 0o600, Content: config, Check: judge, Reader: read.Unit}})
 	for _, change := range files {
 		more, err := f.need(change)
 		if err != nil {
@@ -170,11 +175,87 @@ func planSSH(p *policy.Policy, f *Facts) ([]Change, error) {
 // again, and sshd with it, to listen where the policy says.
 func moves(p *policy.Policy, f *Facts) (bool, error) {
 	follows, err := f.SSHSocketFollows()
-	if err != nil || !follows || p.Host.SSH.Port == 0 {
+	if err != nil || !follows {
 		return false, err
 	}
-	ports, err := f.SSHPorts()
-	return !slices.Contains(ports, p.Host.SSH.Port), err
+	from, to, err := sshMoves(p, f)
+	return len(from)+len(to) > 0, err
+}
+
+// sshMoves are the ports where SSH listens and is not to, and those where it is to and
+// does not.
+func sshMoves(p *policy.Policy, f *Facts) (from, to []int, err error) {
+	want, err := sshPorts(p, f)
+	if err != nil {
+		return nil, nil, err
+	}
+	now, err := f.SSHPorts()
+	if err != nil || !slices.ContainsFunc(want, func(n int) bool { return !slices.Contains(now, n) }) {
+		return nil, nil, err
+	}
+	without := func(all, some []int) []int {
+		return slices.DeleteFunc(slices.Clone(all), func(n int) bool { return slices.Contains(some, n) })
+	}
+	return without(now, want), without(want, now), nil
+}
+
+// sshTitle says what the drop-in does, and above all where one has to come in then.
+func sshTitle(p *policy.Policy, f *Facts) (string, error) {
+	title := "keys only, no root, strong algorithms"
+	from, to, err := sshMoves(p, f)
+	if len(to) > 0 {
+		title += "; SSH moves to port " + joined(to)
+		if len(from) > 0 {
+			title += ", and no longer listens at " + joined(from)
+		}
+	}
+	return title, err
+}
+
+// sshPorts are where SSH listens once this control is in force, which is where it
+// listens now unless the policy names a port; or named one, whose line goes from our
+// drop-in: then it is where the other files say, or 22.
+func sshPorts(p *policy.Policy, f *Facts) ([]int, error) {
+	_, waived := p.Waived(sshControl)
+	if p.Host.SSH.Port != 0 && !waived {
+		return []int{p.Host.SSH.Port}, nil
+	}
+	now, err := f.SSHPorts()
+	if err != nil || waived {
+		return now, err
+	}
+	all, err := f.SSHKeywords()
+	if err != nil {
+		return nil, err
+	}
+	named := slices.IndexFunc(all, func(k Keyword) bool { return k.Name == "port" && k.File == sshdDropIn })
+	if named < 0 {
+		return now, nil
+	}
+	socket, err := f.SSHSocket()
+	if err != nil {
+		return nil, err
+	}
+	if follows, err := f.SSHSocketFollows(); err != nil || socket && !follows { // the socket says where
+		return now, err
+	}
+	var ports []int
+	for _, k := range all {
+		switch {
+		case k.Name == "listenaddress":
+			return nil, fmt.Errorf("host.ssh.port is no longer in the policy, and it is not seen where SSH listens without it: %s; write host.ssh.port: %s to stay there, or remove the line", k, all[named].Value)
+		case k.Name == "port" && k.File != sshdDropIn:
+			n, err := strconv.Atoi(k.Value)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", k, err)
+			}
+			ports = append(ports, n)
+		}
+	}
+	if len(ports) == 0 {
+		ports = []int{22}
+	}
+	return ports, nil
 }
 
 // readSSH is the change that has sshd read its files again.
@@ -386,14 +467,11 @@ func verifySSH(p *policy.Policy, f *Facts) check.Finding {
 	if len(wrong) > 0 {
 		return check.Failed(strings.Join(wrong, "; "), want, fix)
 	}
-	if want := p.Host.SSH.Port; want != 0 {
-		ports, err := f.SSHPorts()
-		if err != nil {
-			return check.Unseen("%v", err)
-		}
-		if !slices.Contains(ports, want) {
-			return check.Failed(fmt.Sprintf("SSH listens at %s", joined(ports)), fmt.Sprintf("it listens at %d", want), fix)
-		}
+	switch _, to, err := sshMoves(p, f); {
+	case err != nil:
+		return check.Unseen("%v", err)
+	case len(to) > 0:
+		return check.Failed(fmt.Sprintf("SSH does not listen at %s", joined(to)), fmt.Sprintf("it listens at %s", joined(to)), fix)
 	}
 	// The files may say so and the process not have read them.
 	addresses, methods, err := accepted(p, f)

@@ -32,7 +32,7 @@ type HostAPI struct {
 
 // SSH says who comes in by SSH, and where.
 type SSH struct {
-	Port       int      `yaml:"port" default:"0" min:"0" max:"65535" doc:"port that the SSH server listens on; 0: where it listens now"`
+	Port       int      `yaml:"port" default:"0" min:"0" max:"65535" doc:"port that the SSH server listens on; 0: where it listens already, or would without an earlier policy's port"`
 	Users      []string `yaml:"users" doc:"further accounts that may sign in, by key; the deploy user always may, root never"`
 	Forwarding bool     `yaml:"forwarding" default:"false" doc:"TCP forwarding and tunnels through SSH are allowed"`
 }

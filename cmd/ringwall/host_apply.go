@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -86,8 +87,17 @@ func (f *hostFlags) apply(cmd *cobra.Command, o hostexec.Options, yes bool) erro
 	return f.said(out, map[string]any{"phase": hostexec.Applied, "changes": len(changes), "confirm_within": o.Window.String()}, fmt.Sprintf(`
 %s made. They are undone in %s unless you confirm.
 Leave this session open, and from a NEW one, on your own machine:
-  ssh %s@SERVER sudo ringwall host confirm
-`, count(len(changes), "change"), o.Window, p.Host.DeployUser))
+  ssh %s%s@SERVER sudo ringwall host confirm
+`, count(len(changes), "change"), o.Window, sshPort(), p.Host.DeployUser))
+}
+
+// sshPort is what ssh has to be told of where SSH listens now: "" for its own port.
+func sshPort() string {
+	ports, err := host.NewFacts(host.Live{}).SSHPorts()
+	if err != nil || slices.Contains(ports, 22) {
+		return ""
+	}
+	return fmt.Sprintf("-p %d ", ports[0])
 }
 
 // undoHalf undoes what an apply did that was cut short, as by kill -9: half of a
