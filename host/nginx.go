@@ -3,6 +3,8 @@ package host
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -66,8 +68,7 @@ ConditionPathExists=!` + nginxWaits + "\n"
 )
 
 // packagedNginx is what nginx -V says of each distribution's package, which keeps its
-// version for as long as the distribution lasts. Should it say something else once
-// it is there, the configuration differs from what that nginx is to have, and all goes back.
+// version for as long as the distribution lasts.
 var packagedNginx = map[System]string{
 	{"debian", "12"}:    "nginx/1.22.1 built with OpenSSL 3.0",
 	{"debian", "13"}:    "nginx/1.26.3 built with OpenSSL 3.5",
@@ -92,6 +93,11 @@ func (f *Facts) nginxParts(there bool) (parts nginxParts, err error) {
 		if err != nil {
 			return parts, err
 		}
+		if why, err := f.anotherNginx(sys); err != nil {
+			return parts, err
+		} else if why != "" {
+			return parts, Hint(why)
+		}
 		args = []string{"--nginx-version", packagedNginx[sys]}
 	}
 	said, err := f.ask(askParts, args...)
@@ -104,6 +110,40 @@ func (f *Facts) nginxParts(there bool) (parts nginxParts, err error) {
 	}
 	return parts, err
 }
+
+// anotherNginx says why apt would not install the distribution's nginx, for which all is
+// planned, "" when it would: nginx.org's, which other files come with, or one of somebody's
+// own archive. Lists that do not know nginx yet are fetched when it is installed.
+func (f *Facts) anotherNginx(sys System) (why string, err error) {
+	said, err := f.ask(askInstall, "nginx")
+	var no *Refusal
+	switch {
+	case errors.As(err, &no) && strings.Contains(no.Said, "Unable to locate package"):
+		return "", nil
+	case errors.As(err, &no) && strings.Contains(no.Said, "Held packages"):
+		return "apt would not install nginx, which is held: apt-mark unhold nginx", nil
+	case errors.As(err, &no):
+		return "apt would not install nginx: " + firstLine(strings.TrimPrefix(no.Said, "E: ")), nil
+	case err != nil:
+		return "", err
+	}
+	want, _, _ := strings.Cut(strings.TrimPrefix(packagedNginx[sys], "nginx/"), " ")
+	m := wouldInstall.FindStringSubmatch(said)
+	if m == nil {
+		return "", nil // it is installed, and nginx.service is not there: what that is parts says
+	}
+	upstream := m[1]
+	if i := strings.LastIndexByte(upstream, '-'); i >= 0 {
+		upstream = upstream[:i]
+	}
+	if upstream == want && strings.Contains(said, "\nInst nginx-common ") {
+		return "", nil
+	}
+	return fmt.Sprintf("apt would install nginx %s, which is not that of %s (%s): apt-get install nginx, and then ringwall host apply sets up the one that is there", m[1], sys, want), nil
+}
+
+// wouldInstall is apt's line of the package itself, with its version.
+var wouldInstall = regexp.MustCompile(`(?m)^Inst nginx \(([^ )]+)`)
 
 // planNginx has nginx installed, kept from being started, and started once Ringwall
 // serves and the configuration is there, which nginx -t judges. Another site of an nginx that is there is

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +87,9 @@ func partsOf(ready bool, files ...host.File) string {
 const (
 	nginxParts    = "ringwall nginx parts --policy /etc/ringwall/ringwall.yaml"
 	nginxPackaged = nginxParts + " --nginx-version nginx/1.22.1 built with OpenSSL 3.0"
+	nginxInstall  = "apt-get --simulate --no-install-recommends -y install -- nginx"
+	nginxOfDebian = "0 upgraded, 2 newly installed, 0 to remove and 15 not upgraded.\nInst nginx-common (1.22.1-9+deb12u11 Debian-Security:12/oldstable-security [all])\n" +
+		"Inst nginx (1.22.1-9+deb12u11 Debian-Security:12/oldstable-security [amd64])\nConf nginx-common (1.22.1-9+deb12u11 Debian-Security:12/oldstable-security [all])\n"
 )
 
 var (
@@ -155,6 +159,7 @@ func TestPlansOfNginx(t *testing.T) {
 		"right": {func(texts) {}, ""},
 		"from a bare server": {func(m texts) {
 			m.said[nginxUnit], m.said[nginxPath] = "LoadState=not-found\nActiveState=inactive\nUnitFileState=\n", "LoadState=not-found\nActiveState=inactive\nUnitFileState=\n"
+			m.said[nginxInstall] = nginxOfDebian
 			m.said[nginxPackaged] = partsOf(false, welcome, nginxFolder, nginxWatch, nginxConf)
 			delete(m.said, nginxParts)
 			for _, f := range []host.File{nginxFolder, nginxWatch, nginxConf} {
@@ -271,5 +276,42 @@ func TestTheServiceBehindNginx(t *testing.T) {
 	}
 	if changes := plan("no"); changes != nil {
 		t.Errorf("without an nginx: %+v", changes)
+	}
+}
+
+// TestAnotherNginx: where apt would install another nginx than the distribution's, or none,
+// the plan says so, before an apply could fail at it.
+func TestAnotherNginx(t *testing.T) {
+	const bare = "LoadState=not-found\nActiveState=inactive\nUnitFileState=\n"
+	for name, tt := range map[string]struct{ said, refused, hint string }{
+		"the distribution's": {nginxOfDebian, "", ""},
+		"nginx.org's": {"Inst nginx (1.28.0-1~bookworm nginx:stable [amd64])\nConf nginx (1.28.0-1~bookworm nginx:stable [amd64])\n", "",
+			"apt would install nginx 1.28.0-1~bookworm, which is not that of debian 12 (1.22.1): apt-get install nginx, and then ringwall host apply sets up the one that is there"},
+		"nginx.org's of that version": {"Inst nginx (1.22.1-1~bookworm nginx:stable [amd64])\n", "", "apt would install nginx 1.22.1-1~bookworm"},
+		"another archive's":           {strings.ReplaceAll(nginxOfDebian, "1.22.1-9+deb12u11", "1:1.26.3-2+ubuntu"), "", "apt would install nginx 1:1.26.3-2+ubuntu"},
+		"held":                        {"", "E: Held packages were changed and -y was used without --allow-change-held-packages.", "nginx, which is held: apt-mark unhold nginx"},
+		"pinned away":                 {"", "E: Package 'nginx' has no installation candidate", "apt would not install nginx: Package 'nginx' has no installation candidate"},
+		"lists that are not there":    {"", "E: Unable to locate package nginx", ""},
+		"no answer":                   {"", "", errDark.Error()},
+	} {
+		m, p := nginxMachine()
+		m.said[nginxUnit], m.said[nginxPath] = bare, bare
+		m.said[nginxPackaged] = partsOf(false, welcome, nginxFolder, nginxWatch, nginxConf)
+		words := map[string]string{}
+		if tt.said != "" {
+			m.said[nginxInstall] = tt.said
+		}
+		if tt.refused != "" {
+			words[nginxInstall] = tt.refused
+		}
+		i := slices.IndexFunc(host.Controls(), func(c host.Control) bool { return c.ID == "host/nginx" })
+		changes, err := host.Controls()[i].Plan(p, host.NewFacts(refusing{m, words}))
+		if tt.hint == "" && (err != nil || len(changes) == 0) || tt.hint != "" && (err == nil || !strings.Contains(err.Error(), tt.hint) || changes != nil) {
+			t.Errorf("%s: %d changes, %v", name, len(changes), err)
+		}
+		var hint host.Hint
+		if tt.hint != "" && name != "no answer" && !errors.As(err, &hint) {
+			t.Errorf("%s: it stands in the way of all: %v", name, err)
+		}
 	}
 }

@@ -34,6 +34,7 @@ const (
 	askJournal   Query = "journalctl"
 	askApt       Query = "apt-config dump"
 	askAptPolicy Query = "apt-cache policy"
+	askInstall   Query = "apt-get install, as if"
 	askRotation  Query = "logrotate --debug"
 	askContainer Query = "systemd-detect-virt"
 	askModprobe  Query = "modprobe --showconfig"
@@ -76,6 +77,7 @@ var queries = map[Query][]string{
 	askJournal:   {"journalctl", "-q", "--no-pager", "-b", "-n", "1", "-o", "json", "--"},
 	askApt:       {"apt-config", "dump"},
 	askAptPolicy: {"apt-cache", "policy"},
+	askInstall:   {"apt-get", "--simulate", "--no-install-recommends", "-y", "install", "--"},
 	askRotation:  {"logrotate", "--debug", "/etc/logrotate.conf"},
 	askContainer: {"systemd-detect-virt", "--container"},
 	askModprobe:  {"modprobe", "--showconfig"},

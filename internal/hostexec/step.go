@@ -196,7 +196,7 @@ func (a *Apply) uninstall(s Step) error {
 	}
 	// nginx' package takes its whole folder away, with sites and keys that somebody
 	// put there since.
-	if slices.Contains(came, "nginx-common") {
+	if slices.Contains(came, "nginx-common") || slices.Contains(came, "nginx") {
 		if err := a.asideFolder("/etc/nginx"); err != nil {
 			return err
 		}
