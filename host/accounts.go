@@ -100,8 +100,7 @@ func unasked(all []Account, from int) error {
 // that begins with Unseen.
 //
 // An account without a shell is none without a way in: to who has its key or password
-// sshd opens connections to what listens on this machine alone, and files where sftp is
-// its own.
+// sshd opens connections to what listens on this machine alone.
 func WaysIn(f *Facts) ([]string, error) {
 	all, err := f.Accounts()
 	if err != nil {
@@ -203,9 +202,9 @@ func waysOf(a Account, f *Facts) (ways []string) {
 	return ways
 }
 
-// keyOf names the key of a line of authorized_keys, and what bounds it. sshd reads some
-// lines that our parser does not, such as one with a key type cut short or with a zero
-// byte behind the key: whatever is none here may be one there.
+// keyOf names the key of a line of authorized_keys, and what bounds it. sshd takes some
+// lines that our parser does not, such as one with a zero byte behind the key, or an RSA
+// key with a long exponent: whatever is none here may be one there.
 func keyOf(line string) string {
 	key, _, options, _, err := ssh.ParseAuthorizedKey([]byte(line))
 	if err != nil {

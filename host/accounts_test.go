@@ -62,7 +62,7 @@ func TestWaysIn(t *testing.T) {
 		{"a password", map[string]string{"passwd -S -a": "root L\nwww L\na P\n"}, nil, check.Fail, "password: a"},
 		{"a password without a shell", map[string]string{"passwd -S -a": "root L\nwww P\na L\n"}, nil, check.Fail, "password: www (no shell)"},
 		{"a key without a shell", nil, map[string]host.FileState{"/var/www/.ssh/authorized_keys": file(key + "\n")}, check.Fail, "key: www (no shell) SHA256:"},
-		{"a type that our parser does not know", nil, map[string]host.FileState{"/root/.ssh/authorized_keys": file("ED25519" + strings.TrimPrefix(key, "ssh-ed25519") + "\n")}, check.Fail, "key: root on a line that only sshd may understand"},
+		{"a line that our parser does not take", nil, map[string]host.FileState{"/root/.ssh/authorized_keys": file("ED25519" + strings.TrimPrefix(key, "ssh-ed25519") + "\n")}, check.Fail, "key: root on a line that only sshd may understand"},
 		{"a zero byte behind the key", nil, map[string]host.FileState{"/root/.ssh/authorized_keys": file(key + "\x00\n")}, check.Fail, "key: root on a line that only sshd may understand"},
 		{"no password is asked for", map[string]string{"passwd -S -a": "a NP\n"}, nil, check.Fail, "a: no password is asked for"},
 		{"root by another name", map[string]string{"getent passwd": "root:x:0:0::/root:/bin/bash\ntoor:x:0:0::/:/bin/sh\n"}, nil, check.Fail, "toor has the uid 0"},

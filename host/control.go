@@ -101,11 +101,15 @@ type User struct {
 
 // A Command is for what has no file of its own to write: a firewall's rules, a
 // locked password. Undone, Files are put back and Undo runs, which must do no
-// harm when the command never ran.
+// harm when the command never ran; and what it leaves is gone.
 type Command struct {
 	Argv  []string `json:"argv"`
 	Files []string `json:"files,omitempty"` // what it changes
 	Undo  []string `json:"undo,omitempty"`
+
+	// Leaves are files and folders that are not there yet, a folder first, and that
+	// others write once they are: no drift, whatever is in them.
+	Leaves []string `json:"leaves,omitempty"`
 }
 
 // Controls is the ring, in the order in which it is applied. A new control is

@@ -81,6 +81,7 @@ var packagedNginx = map[System]string{
 type nginxParts struct {
 	Files   []File
 	Private []string // what ringwall nginx prepare writes, as it holds a secret
+	Left    []string // what it makes of edge.nginx.state, which the service writes from then on
 	Ready   bool     // there is nothing to prepare
 }
 
@@ -231,7 +232,7 @@ func nginxFiles(p *policy.Policy, f *Facts, parts nginxParts, there bool) (chang
 		if !file.Folder && !file.Absent && !prepared { // the folders are there, and what includes it comes after it
 			prepared = true
 			changes = append(changes, Change{Title: "make what nginx proves itself with, and what only Ringwall writes later",
-				Command: &Command{Argv: []string{"ringwall", "nginx", "prepare", "--policy", servicePolicy}, Files: parts.Private}})
+				Command: &Command{Argv: []string{"ringwall", "nginx", "prepare", "--policy", servicePolicy}, Files: parts.Private, Leaves: parts.Left}})
 		}
 		if file.Absent && !there { // the package brings it
 			changes = append(changes, change)

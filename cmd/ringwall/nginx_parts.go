@@ -43,7 +43,7 @@ func nginxPartsCommand(f *nginxFlags) *cobra.Command {
 			for _, c := range parts.Shown {
 				files = append(files, partJSON{c.Path, c.Text, uint32(c.Mode.Perm()), c.Folder, c.Remove})
 			}
-			return writeJSON(cmd.OutOrStdout(), map[string]any{"files": files, "private": parts.Private, "ready": parts.Ready})
+			return writeJSON(cmd.OutOrStdout(), map[string]any{"files": files, "private": parts.Private, "left": parts.Left, "ready": parts.Ready})
 		},
 	}
 	cmd.Flags().StringVar(&version, "nginx-version", "", "what nginx -V will say of the package that is not there yet")

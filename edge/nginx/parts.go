@@ -18,6 +18,7 @@ const welcomePage = "/etc/nginx/sites-enabled/default"
 type Parts struct {
 	Shown   []Change // what anybody may read, in the order in which it is written
 	Private []string // files that Prepare writes, and that only root writes after it
+	Left    []string // what is not there yet of edge.nginx.state, the folder first, which others write, too
 	Ready   bool     // Prepare has nothing to do
 }
 
@@ -55,6 +56,9 @@ func (in *Installer) Parts(ctx context.Context, p *policy.Policy) (parts Parts, 
 		}
 		if filepath.Dir(c.Path) == p.Edge.Nginx.Folder {
 			parts.Private = append(parts.Private, c.Path)
+		}
+		if state := p.Edge.Nginx.State; (c.Path == state || filepath.Dir(c.Path) == state) && !c.stays() {
+			parts.Left = append(parts.Left, c.Path)
 		}
 		done, err := c.done()
 		if err != nil {

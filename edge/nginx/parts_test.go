@@ -33,6 +33,9 @@ func TestPartsAreAnInstall(t *testing.T) {
 	if err != nil || parts.Ready {
 		t.Fatalf("before it is prepared: %v, ready %v", err, parts.Ready)
 	}
+	if state := s.policy.Edge.Nginx.State; len(parts.Left) != 3 || parts.Left[0] != state || filepath.Dir(parts.Left[1]) != state || filepath.Dir(parts.Left[2]) != state {
+		t.Errorf("of the state %q is left", parts.Left)
+	}
 	for _, c := range parts.Shown {
 		if strings.Contains(c.Text, testProof) || strings.Contains(c.Text, "PRIVATE KEY") {
 			t.Errorf("%s shows a secret", c.Path)
@@ -59,8 +62,8 @@ func TestPartsAreAnInstall(t *testing.T) {
 		t.Fatalf("%s comes after what includes it", last.Path)
 	}
 	s.put(t, "conf.d/ringwall.conf", last.Text)
-	if now, err := in.Parts(t.Context(), s.policy); err != nil || !now.Ready {
-		t.Errorf("prepared: %v, ready %v", err, now.Ready)
+	if now, err := in.Parts(t.Context(), s.policy); err != nil || !now.Ready || len(now.Left) > 0 {
+		t.Errorf("prepared: %v, ready %v, left %q", err, now.Ready, now.Left)
 	}
 	for _, name := range parts.Private {
 		if b, err := os.ReadFile(name); err != nil || !strings.Contains(string(b), testProof) {

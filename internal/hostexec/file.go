@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -86,8 +87,7 @@ func (a *Apply) back(b fileBefore, wrote string) error {
 	case b.Exists && a.same(b, now), wrote == sum(now):
 	case wrote == "" && !b.Exists:
 	default:
-		aside := filepath.Join(a.dir, "aside"+strings.ReplaceAll(b.Path, "/", "_"))
-		if err := replace(aside, now, 0o600, 0, 0); err != nil && !errors.Is(err, syscall.ENOSPC) {
+		if err := a.aside(b.Path, now); err != nil {
 			return err
 		}
 	}
@@ -115,6 +115,49 @@ func (a *Apply) back(b fileBefore, wrote string) error {
 		err = overwrite(b, content)
 	}
 	return err
+}
+
+// aside keeps a file beside the journal that is about to go, as far as there is room.
+func (a *Apply) aside(path string, content []byte) error {
+	err := replace(filepath.Join(a.dir, "aside"+strings.ReplaceAll(path, "/", "_")), content, 0o600, 0, 0)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return nil
+	}
+	return err
+}
+
+// clear takes away what commands left: files, which are kept aside, and folders that are
+// empty then, also where systemd has moved one and left a link. What cannot be kept, or
+// has something else in it, stays: it stands in nobody's way. Others write there: a
+// link of theirs leads to nothing that goes.
+func (a *Apply) clear() {
+	for _, s := range slices.Backward(a.Steps) {
+		if c := s.Change.Command; c != nil {
+			for _, path := range slices.Backward(c.Leaves) {
+				a.clearOne(path)
+			}
+		}
+	}
+}
+
+func (a *Apply) clearOne(path string) {
+	fi, err := os.Lstat(path)
+	if err != nil {
+		return
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	switch {
+	case fi.Mode().IsRegular():
+		f, err := host.Live{}.ReadFile(path)
+		if err != nil || a.aside(path, []byte(f.Content)) != nil {
+			return
+		}
+	case fi.Mode()&fs.ModeSymlink != 0 && ok && st.Uid == 0:
+		if to, err := filepath.EvalSymlinks(path); err != nil || syscall.Rmdir(to) != nil {
+			return
+		}
+	}
+	_ = os.Remove(path)
 }
 
 // asideFolder copies a folder that is about to go beside the journal, once.

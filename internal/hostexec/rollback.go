@@ -66,6 +66,7 @@ func (m *Machine) undoAll(a *Apply, why string) error {
 	if err := again(run, a.Steps); err != nil {
 		errs = append(errs, err)
 	}
+	a.clear() // now that who writes it has ended
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}

@@ -58,6 +58,7 @@ func nginxFromABareServer(t *testing.T, suite string) {
 		}
 		s.Run("ringwall", "host", "rollback")
 		same(t, "killed at "+at, before, snap(t, s))
+		w.stateless("killed at " + at)
 		if t.Failed() {
 			t.FailNow()
 		}
@@ -91,7 +92,16 @@ func nginxFromABareServer(t *testing.T, suite string) {
 	s.Run("ringwall", "host", "rollback")
 	s.Run("rm", "-r", "/root/.local") // of the checks
 	same(t, "rolled back", before, snap(t, s))
+	w.stateless("rolled back")
 	w.besideAnother(o)
+}
+
+// stateless: of edge.nginx.state nothing is left, where the service had it either.
+func (w *webServer) stateless(when string) {
+	w.t.Helper()
+	if out, err := w.Try("sh", "-c", "ls -dA /var/lib/ringwall/nginx /var/lib/private/ringwall/nginx 2>/dev/null"); err == nil || out != "" {
+		w.t.Errorf("%s, of edge.nginx.state is left: %s", when, out)
+	}
 }
 
 // stepOf is the number of the change with a title.

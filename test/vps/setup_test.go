@@ -5,6 +5,7 @@ package vps_test
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"path/filepath"
 	"regexp"
@@ -86,6 +87,7 @@ var setups = []setup{
 		if out := s.Run("ufw", "status"); strings.Contains(out, "22/tcp") || !strings.Contains(out, "2200/tcp") {
 			t.Errorf("ufw: %s", out)
 		}
+		home(t, s, o)
 	}},
 	{name: "systemd listens for SSH, at another port", prepare: func(t *testing.T, s *vps.Server, o *vps.Owner) {
 		s.Write("/etc/systemd/system/ssh.socket.d/port.conf", "[Socket]\nListenStream=\nListenStream=2022\n", 0o644)
@@ -131,6 +133,7 @@ var setups = []setup{
 	}},
 	{name: "SSH moves to another port, and Ubuntu's systemd listens there", suite: "noble", host: "  ssh: {port: 2200}", prepare: func(t *testing.T, s *vps.Server, o *vps.Owner) {
 		o.MustSSH("root", "true") // which starts sshd
+		portIsAnothers(t, s, o)
 	}, after: func(t *testing.T, s *vps.Server, o *vps.Owner) {
 		if out := s.Run("ss", "-Hltn", "sport", "=", ":22"); out != "" {
 			t.Errorf("something listens at 22: %s", out)
@@ -140,10 +143,57 @@ var setups = []setup{
 		if err := o.GetsIn("deploy"); err != nil {
 			t.Errorf("after a restart: %v", err)
 		}
+		home(t, s, o)
 	}},
 	{name: "a cloud's Ubuntu 22.04", suite: "jammy", owner: "ubuntu", host: "  deploy_user: ubuntu", prepare: cloud, after: fine},
 	{name: "a cloud's Ubuntu 24.04", suite: "noble", owner: "ubuntu", host: "  deploy_user: ubuntu", prepare: cloud, after: fine},
 	{name: "the key is another's", host: "  keys: [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJbJUkZvDrMpxUFYiTpgZ7GeEoQJdTnUo4XAVOYDtYgH somebody@else\"]"},
+}
+
+// portIsAnothers ends an apply while the port that SSH moves to is another program's, as
+// a start of the machine finds it: systemd cannot listen for SSH there, and does again
+// where it did once the files are back.
+func portIsAnothers(t *testing.T, s *vps.Server, o *vps.Owner) {
+	before := snap(t, s)
+	step := slices.IndexFunc(steps(t, o), func(title string) bool { return strings.HasPrefix(title, "keys only") }) + 1
+	out, err := s.RunEnv([]string{"RINGWALL_POLICY=" + policyFile, fmt.Sprintf("HOSTEXEC_FAULT=%d:noted", step)}, "ringwall", "host", "apply", "--yes")
+	if err == nil {
+		t.Fatalf("it was to be killed: %s", out)
+	}
+	s.Run("systemd-run", "-q", "--unit=another", "--socket-property=ListenStream=2200", "--socket-property=Accept=no", "sleep", "infinity")
+	s.Run("systemctl", "daemon-reload")
+	if out, err := s.Try("systemctl", "restart", "ssh.socket"); err == nil {
+		t.Fatalf("SSH listens at another's port: %s", out)
+	}
+	if err := o.GetsIn("root"); err == nil {
+		t.Error("root gets in, and nothing listens for SSH")
+	}
+	s.Run("ringwall", "host", "rollback")
+	s.Run("systemctl", "stop", "another.socket")
+	o.MustSSH("root", "true")
+	same(t, "rolled back where the port was another's", before, snap(t, s))
+}
+
+// home takes host.ssh.port out of the policy: SSH goes back to port 22, and the
+// firewall with it; and to where it was, when that is rolled back.
+func home(t *testing.T, s *vps.Server, o *vps.Owner) {
+	door(s, "")
+	contains(t, "the plan", o.MustSSH("deploy", "sudo env "+ringwall+"plan"), "$ ufw limit 22/tcp", "SSH moves to port 22, and no longer listens at 2200")
+	o.MustSSH("deploy", "sudo env "+ringwall+"apply --yes 2>&1")
+	from := o.Port
+	o.Port = 22
+	o.MustSSH("deploy", "sudo env "+ringwall+"confirm 2>&1")
+	if out := o.MustSSH("deploy", "sudo env "+ringwall+"plan"); !strings.Contains(out, "nothing to do") {
+		t.Errorf("home, a second plan: %s", out)
+	}
+	if out := s.Run("ufw", "status"); strings.Contains(out, "2200") {
+		t.Errorf("ufw: %s", out)
+	}
+	s.Run("ringwall", "host", "rollback")
+	o.Port = from
+	if err := o.GetsIn("deploy"); err != nil {
+		t.Errorf("back at the port: %v", err)
+	}
 }
 
 // cloud makes of a server what cloud-init makes of Ubuntu's image: the owner is
