@@ -97,10 +97,16 @@ func planDeployUser(p *policy.Policy, f *Facts) ([]Change, error) {
 		changes = append(changes, more...)
 	}
 	locked, err := f.PasswordLocked("root")
-	if err == nil && !locked {
-		changes = append(changes, Change{Title: "lock root's password", Command: &Command{Argv: []string{"usermod", "-L", "root"}, Undo: []string{"usermod", "-U", "root"}}})
+	if err != nil || locked {
+		return changes, err
 	}
-	return changes, err
+	undo := []string{"usermod", "-U", "root"}
+	if open, err := f.WithoutPassword(); err != nil {
+		return nil, err
+	} else if slices.Contains(open, "root") { // usermod unlocks none that is empty
+		undo = []string{"passwd", "-d", "root"}
+	}
+	return append(changes, Change{Title: "lock root's password", Command: &Command{Argv: []string{"usermod", "-L", "root"}, Undo: undo}}), nil
 }
 
 // deployKeys are the lines that must be in the deploy user's authorized_keys:

@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +39,32 @@ func TestVerdictsOfSudo(t *testing.T) {
 		f, _ := host.Verify("host/deploy-user", policy.Default(), host.NewFacts(m), time.Now())
 		if f.Verdict != tt.want || !strings.Contains(f.Got, tt.got) {
 			t.Errorf("%q: %v %q, want %v %q", tt.rules, f.Verdict, f.Got, tt.want, tt.got)
+		}
+	}
+}
+
+// TestRootsPassword: it is locked so that it can be unlocked again, also where it is empty.
+func TestRootsPassword(t *testing.T) {
+	for state, undo := range map[string]string{"P": "usermod -U root", "NP": "passwd -d root", "L": ""} {
+		m := texts{files: map[string]host.FileState{}, said: map[string]string{
+			"getent passwd -- deploy": "no", "dpkg-query -W -f ${db:Status-Status} ${Version}\n -- sudo": "installed 1.9\n",
+			"passwd -S -- root": "root " + state + "\n", "passwd -S -a": "root " + state + "\n",
+		}}
+		p := policy.Default()
+		p.Host.Keys = []string{"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJbJUkZvDrMpxUFYiTpgZ7GeEoQJdTnUo4XAVOYDtYgH me@laptop"}
+		i := slices.IndexFunc(host.Controls(), func(c host.Control) bool { return c.ID == "host/deploy-user" })
+		changes, err := host.Controls()[i].Plan(p, host.NewFacts(m))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, c := range changes {
+			if c.Command != nil {
+				got += strings.Join(c.Command.Undo, " ")
+			}
+		}
+		if got != undo {
+			t.Errorf("%s: undone by %q", state, got)
 		}
 	}
 }

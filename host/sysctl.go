@@ -97,7 +97,7 @@ var networkStack = Control{
 func planSettings(f *Facts, path, what string, list []setting, again bool) ([]Change, error) {
 	var content strings.Builder
 	content.WriteString("# Written by ringwall host apply. A leading - : not every kernel has it.\n")
-	set, undo := []string{"sysctl", "-q"}, []string{"sysctl", "-q"}
+	set, undo := []string{"sysctl", "-q"}, []string{"sysctl", "-q", "-e"} // -e: another kernel may not have it
 	for _, s := range list {
 		fmt.Fprintf(&content, "-%s = %s\n", s.name, s.value)
 		value, there, err := f.Setting(s.name)

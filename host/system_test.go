@@ -164,7 +164,7 @@ func TestPlansOfTheKernel(t *testing.T) {
 	m := rightMachine()
 	m.files["/proc/sys/kernel/yama/ptrace_scope"] = "0\n"
 	changes := plan(m, "host/kernel")
-	if len(changes) != 2 || strings.Join(changes[1].Command.Argv, " ") != "sysctl -q kernel.yama.ptrace_scope=1" || strings.Join(changes[1].Command.Undo, " ") != "sysctl -q kernel.yama.ptrace_scope=0" {
+	if len(changes) != 2 || strings.Join(changes[1].Command.Argv, " ") != "sysctl -q kernel.yama.ptrace_scope=1" || strings.Join(changes[1].Command.Undo, " ") != "sysctl -q -e kernel.yama.ptrace_scope=0" {
 		t.Errorf("%+v", changes)
 	}
 	changes = plan(m, "host/protocols")

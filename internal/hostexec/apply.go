@@ -20,6 +20,9 @@ type Options struct {
 	From      netip.Addr    // where the owner's SSH session comes from; zero: it is not known
 }
 
+// soon is when putting back is tried again that did not work at once.
+const soon = 10 * time.Second
+
 // settle is how long a service may take to do what it was told.
 const settle = 15 * time.Second
 
@@ -55,7 +58,7 @@ func (m *Machine) Apply(ctx context.Context, p *policy.Policy, changes []host.Ch
 	}
 	err = m.arm(o.Window)
 	if err == nil {
-		stop := m.heartbeat(o.Window)
+		stop := heartbeat(o.Window, m.rearm)
 		err = m.steps(ctx, a, p, changes)
 		stop()
 	}
@@ -69,6 +72,7 @@ func (m *Machine) Apply(ctx context.Context, p *policy.Policy, changes []host.Ch
 	first, _, _ := strings.Cut(err.Error(), "\n") // all of it is the answer, at the end
 	m.tell("that did not work: " + first)
 	if undo := m.undoAll(a, err.Error()); undo != nil {
+		_ = m.arm(soon) // nobody waits for the end of his window
 		return fmt.Errorf("%w\nand not everything could be put back, which is tried again: %w", err, undo)
 	}
 	return fmt.Errorf("%w\n%w", err, ErrRestored)
@@ -86,17 +90,21 @@ func (m *Machine) applied(a *Apply, window time.Duration) error {
 	return a.write(record{Event: applied, Moment: &now, Until: time.Now().Add(window).UTC()})
 }
 
+// atWork is how long all changes may take: far more than apt needs on a slow mirror. A
+// process that hangs, as at a file of a server that does not answer, is then killed.
+const atWork = time.Hour
+
 // heartbeat keeps the timer from ending while this process works.
-func (m *Machine) heartbeat(window time.Duration) (stop func()) {
+func heartbeat(window time.Duration, rearm func() error) (stop func()) {
 	quit, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		for {
+		for end := time.Now().Add(atWork); time.Now().Before(end); {
 			select {
 			case <-quit:
 				return
 			case <-time.After(window / 3):
-				_ = m.rearm() // then it ends, and everything is put back
+				_ = rearm() // then it ends, and everything is put back
 			}
 		}
 	}()

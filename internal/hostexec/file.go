@@ -100,6 +100,14 @@ func (a *Apply) back(b fileBefore, wrote string) error {
 		}
 		return nil
 	}
+	// Somebody may have taken away the folder since, as the purge of a package does.
+	folder := filepath.Dir(b.Path)
+	if b.Folder {
+		folder = b.Path
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
 	if b.Folder {
 		if err := os.Chown(b.Path, b.UID, b.GID); err != nil {
 			return err
@@ -185,6 +193,9 @@ func (a *Apply) linkBack(b fileBefore) error {
 	case err == nil:
 		return nil
 	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(b.Path), 0o755); err != nil {
 		return err
 	}
 	if err := os.Symlink(b.Link, b.Path); err != nil {

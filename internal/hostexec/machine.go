@@ -78,11 +78,18 @@ func Open(tell func(string), force bool) (*Machine, error) {
 		f.Close()
 		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
-	// A full disk is no reason not to undo: the number only helps a message.
-	_ = f.Truncate(0)
-	_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0)
+	sign(f)
 	m.lock = f
 	return m, nil
+}
+
+// sign writes who has the lock in the place of who had it, which needs no room: a full
+// disk is no reason not to undo, and one that hangs can only be killed by its number.
+// A wrong number is worse than none.
+func sign(f *os.File) {
+	if _, err := f.WriteAt(fmt.Appendf(nil, "%-16d", os.Getpid()), 0); err != nil {
+		_ = f.Truncate(0)
+	}
 }
 
 func holder(f *os.File) int {

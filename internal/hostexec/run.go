@@ -45,6 +45,9 @@ func find(name string) string {
 	return name
 }
 
+// isProgram reports whether there is something to run by a name.
+func isProgram(name string) bool { return strings.Contains(name, "/") || find(name) != name }
+
 // tail is the end of what a command said, on one line.
 func tail(s string) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")

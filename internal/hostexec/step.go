@@ -41,7 +41,7 @@ func (a *Apply) look(c host.Change, step int) (b before, err error) {
 	case c.File != nil && c.File.Reader != nil:
 		b.Active, _, err = unitState(run, c.File.Reader.Name)
 	case c.Package != nil:
-		b.Installed, err = installed()
+		b.Installed, err = installed(run)
 	case c.User != nil:
 		_, err := run("getent", "passwd", "--", c.User.Name)
 		b.Account = err == nil
@@ -90,7 +90,7 @@ func do(c host.Change, b before) (out after, err error) {
 		if err := install(c.Package.Names); err != nil {
 			return out, err
 		}
-		now, err := installed()
+		now, err := installed(run)
 		if err != nil {
 			return out, err
 		}
@@ -127,12 +127,12 @@ func (a *Apply) undo(s Step) error {
 	}
 	switch c := s.Change; {
 	case c.Package != nil:
-		errs = append(errs, a.uninstall(s))
+		errs = append(errs, a.uninstall(run, s))
 	case c.Unit != nil:
 		errs = append(errs, unitBack(run, c.Unit, s.before))
 	case c.User != nil:
 		errs = append(errs, userBack(c.User, s.before))
-	case c.Command != nil && len(c.Command.Undo) > 0:
+	case c.Command != nil && len(c.Command.Undo) > 0 && isProgram(c.Command.Undo[0]): // it may be gone, with its package
 		_, err := run(c.Command.Undo...)
 		errs = append(errs, err)
 	}
@@ -140,7 +140,7 @@ func (a *Apply) undo(s Step) error {
 }
 
 // installed lists every package of which anything is there.
-func installed() ([]string, error) {
+func installed(run runner) ([]string, error) {
 	out, err := run("dpkg-query", "-W", "-f", "${db:Status-Status} ${binary:Package}\n")
 	var names []string
 	for line := range strings.Lines(out) {
@@ -177,22 +177,22 @@ func install(names []string) error {
 }
 
 // uninstall removes the packages that came with a step, and no others: it fails
-// when something that was installed later needs one of them.
-func (a *Apply) uninstall(s Step) error {
-	now, err := installed()
+// when something that was installed later needs one of them. One that cannot be set up
+// goes all the same.
+func (a *Apply) uninstall(run runner, s Step) error {
+	now, err := installed(run)
 	if err != nil {
 		return err
 	}
 	came := s.after.New
+	var unready error
 	if !s.Done {
-		if _, err := run("dpkg", "--configure", "-a", "--force-confold"); err != nil {
-			return err
-		}
+		_, unready = run("dpkg", "--configure", "-a", "--force-confold")
 		came = missingFrom(now, s.before.Installed)
 	}
 	came = slices.DeleteFunc(slices.Clone(came), func(name string) bool { return !slices.Contains(now, name) })
 	if len(came) == 0 {
-		return nil
+		return unready // apt may be at it still, and have the lock
 	}
 	// nginx' package takes its whole folder away, with sites and keys that somebody
 	// put there since.

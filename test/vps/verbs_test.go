@@ -5,6 +5,7 @@ package vps_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -158,4 +159,27 @@ func TestTheDiskFills(t *testing.T) {
 		}
 	}
 	apply(t, o)
+}
+
+// TestPuttingBackIsTriedAgain: what could not be put back at once is soon tried again, and
+// not at the end of the time to confirm.
+func TestPuttingBackIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	s, o := prepared(t, "")
+	before := snap(t, s)
+	step := slices.Index(steps(t, o), "keys only, no root, strong algorithms") + 1
+	shut := ""
+	for _, dir := range []string{"/etc/ssh/sshd_config.d", "/etc/ufw"} {
+		shut += "mount --bind " + dir + " " + dir + " && mount -o remount,ro,bind " + dir + "; "
+	}
+	out, err := s.RunEnv([]string{"RINGWALL_POLICY=" + policyFile, fmt.Sprintf("HOSTEXEC_FAULT=%d:noted", step), "HOSTEXEC_FAULT_RUN=" + shut}, "ringwall", "host", "apply", "--yes", "--within", "1h")
+	if err == nil || !strings.Contains(out, "not everything could be put back") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	s.Run("umount", "/etc/ssh/sshd_config.d", "/etc/ufw")
+	s.Await("everything is put back", time.Minute, func() bool { return s.Read("/etc/systemd/system/ringwall-host-rollback.service") == "" })
+	same(t, "put back later", before, snap(t, s))
+	if err := o.GetsIn("root"); err != nil {
+		t.Error(err)
+	}
 }
