@@ -14,7 +14,9 @@ import (
 // A runner runs a command, and returns what it wrote: run, or a test's own.
 type runner func(argv ...string) (string, error)
 
-// unitState is a unit as systemd has it; enabled is "" of one that has no file.
+// unitState is a unit as systemd has it; enabled is "" of one that has no file, and both
+// are where no systemd runs, as in the chroot of a rescue system: nothing runs then, and
+// what is enabled can be changed all the same.
 func unitState(run runner, name string) (active, enabled string, err error) {
 	out, err := run("systemctl", "show", "--property=ActiveState,UnitFileState", "--", name)
 	for line := range strings.Lines(out) {
@@ -115,7 +117,7 @@ func unitBack(run runner, u *host.Unit, b before) error {
 	}
 	active, enabled, err := unitState(run, u.Name)
 	errs = append(errs, err)
-	if enabled != "" { // it may be gone, with its package
+	if enabled != "" || active == "" { // it may be gone, with its package
 		switch b.Enabled {
 		case "enabled":
 			sys("enable")
@@ -159,7 +161,7 @@ func again(run runner, steps []Step) error {
 			continue
 		}
 		told[*u] = true
-		if _, enabled, err := unitState(run, u.Name); err == nil && enabled == "" {
+		if active, enabled, err := unitState(run, u.Name); err == nil && enabled == "" && active != "" {
 			continue // it is gone
 		}
 		err := unit(run, u)
@@ -191,7 +193,7 @@ func runAgain(run runner, name string, b before) error {
 	for end := time.Now().Add(settle); ; time.Sleep(time.Second) {
 		active, enabled, err := unitState(run, name)
 		switch {
-		case err == nil && (active == "active" || active == "inactive" && enabled == ""):
+		case err == nil && (active == "active" || active == "" || active == "inactive" && enabled == ""):
 			return nil
 		case b.Active == "activating": // it may never have come to more
 			_, err := run("systemctl", "start", "--no-block", "--", name)
