@@ -89,7 +89,7 @@ func (s hostStatus) print(w io.Writer, last *hostexec.Apply) error {
 	case last.Phase == hostexec.Applied:
 		fmt.Fprintf(w, "%s made, and NOT CONFIRMED: undone at %s.\nFrom a new SSH session: ringwall host confirm\n", count(len(last.Steps), "change"), last.Until.Local().Format(time.TimeOnly))
 	case last.Phase == hostexec.Applying:
-		fmt.Fprintln(w, "An apply is under way, or was cut short: then it is undone within minutes, or at once by: ringwall host rollback")
+		fmt.Fprintln(w, "An apply or a rollback is under way, or was cut short: an apply is then undone within minutes, and what is left at once by: ringwall host rollback")
 	default:
 		fmt.Fprintf(w, "The apply of %s is confirmed, with %s.\n", last.Began.Local().Format(time.DateTime), count(len(last.Steps), "change"))
 	}

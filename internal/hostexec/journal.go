@@ -19,7 +19,7 @@ import (
 type Phase string
 
 const (
-	Applying  Phase = "applying"  // begun, and either under way or cut short
+	Applying  Phase = "applying"  // begun, and either under way or cut short; or its undoing is
 	Applied   Phase = "applied"   // done, and not confirmed
 	Confirmed Phase = "confirmed" // in force
 	Undone    Phase = "undone"    // everything is as it was
@@ -35,8 +35,9 @@ type Apply struct {
 	Why    string // why it was undone
 	Steps  []Step
 
-	dir string
-	end int64 // of the last whole line of the journal
+	dir       string
+	end       int64 // of the last whole line of the journal
+	confirmed bool  // once, whatever became of it
 }
 
 // A Step is a change that was begun.
@@ -56,6 +57,7 @@ const (
 	done      event = "done"
 	applied   event = "applied"
 	confirmed event = "confirmed"
+	undoing   event = "undoing"
 	undid     event = "undid"
 	undone    event = "undone"
 )
@@ -118,7 +120,9 @@ func (a *Apply) take(r record) {
 	case applied:
 		a.Phase, a.Ended, a.Until = Applied, *r.Moment, r.Until
 	case confirmed:
-		a.Phase = Confirmed
+		a.Phase, a.confirmed = Confirmed, true
+	case undoing: // what is half undone cannot be confirmed
+		a.Phase = Applying
 	case undid:
 		if s := a.step(r.Step); s != nil {
 			s.Undone = true

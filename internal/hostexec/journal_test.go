@@ -139,6 +139,8 @@ func TestConfirm(t *testing.T) {
 		{"at the same moment", []record{{Event: applied, Moment: &end}}, &Moment{"b", time.Hour}, "began 0s before"},
 		{"again", []record{{Event: applied, Moment: &end}, {Event: confirmed}}, nil, "confirmed already"},
 		{"undone", []record{{Event: applied, Moment: &end}, {Event: undone}}, nil, "nothing to confirm"},
+		{"half undone", []record{{Event: applied, Moment: &end}, {Event: undoing}}, nil, "cut short"},
+		{"half undone after it was confirmed", []record{{Event: applied, Moment: &end}, {Event: confirmed}, {Event: undoing}}, nil, "cut short"},
 	} {
 		m := &Machine{dir: t.TempDir(), tell: func(string) {}}
 		if tt.records != nil {

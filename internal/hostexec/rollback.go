@@ -17,11 +17,19 @@ func (m *Machine) Rollback(why string) (*Apply, error) {
 	if a == nil {
 		return nil, m.disarm()
 	}
-	confirmed := a.Phase == Confirmed
-	if err := m.undoAll(a, why); err != nil || !confirmed {
-		return a, err
+	if !a.confirmed {
+		return a, m.undoAll(a, why)
 	}
-	return a, m.forgetWaysIn()
+	// No timer waits any more, and the end of the machine is not to leave it half undone.
+	const window = 5 * time.Minute
+	_ = m.arm(window)
+	stop := heartbeat(window, m.rearm)
+	err = m.undoAll(a, why)
+	stop()
+	if err != nil { // it is the owner's to correct, who sits before it
+		err = errors.Join(err, m.disarm())
+	}
+	return a, err
 }
 
 // RollbackHalf undoes the last run when its process ended in the middle, and returns
@@ -31,7 +39,7 @@ func (m *Machine) RollbackHalf() (*Apply, error) {
 	if err != nil || a == nil || a.Phase != Applying {
 		return nil, err
 	}
-	return a, m.undoAll(a, "it was cut short")
+	return m.Rollback("it was cut short")
 }
 
 // Unattended undoes the last run unless it is confirmed, as the timer does.
@@ -51,6 +59,7 @@ func (m *Machine) Unattended() (*Apply, error) {
 // disk, all would only be undone twice.
 func (m *Machine) undoAll(a *Apply, why string) error {
 	m.giveRoom()
+	_ = a.write(record{Event: undoing})
 	var errs []error
 	for i, s := range slices.Backward(a.Steps) {
 		if s.Undone {
@@ -69,6 +78,11 @@ func (m *Machine) undoAll(a *Apply, why string) error {
 	a.clear() // now that who writes it has ended
 	if err := errors.Join(errs...); err != nil {
 		return err
+	}
+	if a.confirmed {
+		if err := m.forgetWaysIn(); err != nil {
+			return err
+		}
 	}
 	if err := a.write(record{Event: undone, Why: why}); err != nil {
 		return err

@@ -206,6 +206,16 @@ func powerCut(t *testing.T, s *vps.Server, o *vps.Owner) {
 	if out, err := o.SSH("deploy", "sudo env "+ringwall+"status"); err != nil {
 		t.Errorf("after a restart: %v\n%s", err, out)
 	}
-	s.Run("ringwall", "host", "rollback")
+	// Its rollback is cut off, too, and goes on after the restart.
+	ended := make(chan struct{})
+	go func() { defer close(ended); _, _ = s.Try("ringwall", "host", "rollback") }()
+	s.Await("a first change is undone", time.Minute, func() bool {
+		out, _ := s.Try("sh", "-c", "cat /var/lib/ringwall/host/applies/*/journal | tail -n 1")
+		return strings.Contains(out, `"undid"`) || strings.Contains(out, `"undone"`)
+	})
+	s.PowerCut()
+	<-ended
+	s.Boot()
+	s.Await("everything is put back", 3*time.Minute, func() bool { return s.Read("/etc/systemd/system/ringwall-host-rollback.service") == "" })
 	same(t, "a confirmed apply is rolled back", before, snap(t, s))
 }
