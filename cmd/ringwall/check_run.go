@@ -496,7 +496,7 @@ func (r *lookingRun) announce(t *target, checks []check.Check) {
 
 // sentAll says what became of what was announced.
 func (r *lookingRun) sentAll(took time.Duration) {
-	fmt.Fprintf(os.Stderr, "%d requests were sent, in %.1f s\n", r.client.Sent(), took.Seconds())
+	fmt.Fprintf(os.Stderr, "sent %s in %.1f s\n", count(int(r.client.Sent()), "request"), took.Seconds())
 }
 
 // warnOfBans says first that not all checks will be made at once.

@@ -102,7 +102,7 @@ func TestRareChecksSendWhatTheySay(t *testing.T) {
 	}
 }
 
-var announced = regexp.MustCompile(`(?s)^\d+ checks? of \S+: at most (\d+) requests(?:, or (\d+) with second looks| \(\d+ in the worst case[^)]*\))?\n.*?(\d+) requests were sent, in `)
+var announced = regexp.MustCompile(`(?s)^\d+ checks? of \S+: at most (\d+) requests(?:, or (\d+) with second looks| \(\d+ in the worst case[^)]*\))?\n.*?sent (\d+) requests? in `)
 
 // look checks the deployment, and returns what was said first.
 func (d *deployment) look(args ...string) (said, most int, r checkReport) {
