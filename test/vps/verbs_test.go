@@ -119,7 +119,7 @@ func drift(t *testing.T, s *vps.Server, o *vps.Owner) {
 		t.Errorf("apply --json: %v\n%s", err, out)
 	}
 	s.Run("ringwall", "host", "confirm", "--console")
-	out, err = o.SSH("deploy", "sudo env "+ringwall+"status --json")
+	out, err = o.SSH("deploy", "sudo env "+ringwall+"status --json 2>/dev/null")
 	var status struct {
 		Phase string
 		Drift []any
