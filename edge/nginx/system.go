@@ -51,11 +51,12 @@ WantedBy=multi-user.target
 [Unit]
 Description=Have nginx read what Ringwall has written
 After=nginx.service
-StartLimitIntervalSec=0
+StartLimitIntervalSec=10
+StartLimitBurst=20
 
 [Service]
 Type=oneshot
-ExecStartPre=/bin/rm -f ` + filepath.Join(n.State, wakeFile) + `
+ExecStartPre=/bin/rm -rf ` + filepath.Join(n.State, wakeFile) + `
 ExecStart=` + in.Host.Command("-s", "reload") + `
 `}), nil
 }

@@ -55,7 +55,8 @@ func (p proc) session(pid int) (since time.Duration, err error) {
 
 // console wants a sign of the console among a process's ancestors: one that holds a
 // terminal which is not a pseudo one (VNC, serial); or login, as systemd starts it,
-// at a container's; or one whose parent is not of this machine, as with `lxc exec`.
+// at a container's; or one whose parent is not of this machine, as with `lxc exec`
+// (or with nsenter, which is root's alone).
 // sudo has a pseudo terminal even there. And no sign of SSH: setsid ends neither a
 // session of logind nor a unit. remote reports whether a session came over a network.
 func (p proc) console(pid int, remote func(session string) (bool, error)) error {
