@@ -88,6 +88,7 @@ var mayImport = map[string][]string{
 	"internal/arch":         {},
 	"internal/pebbletest":   {"internal/porttest"},
 	"internal/porttest":     {},
+	"internal/reporttest":   {"check"},
 	"internal/postgrestest": {},
 	"test/vps":              {},
 	"test/e2e":              {},

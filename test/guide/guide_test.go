@@ -27,6 +27,7 @@ import (
 	"github.com/ringwall/ringwall/check/outside"
 	"github.com/ringwall/ringwall/check/probe"
 	"github.com/ringwall/ringwall/internal/porttest"
+	"github.com/ringwall/ringwall/internal/reporttest"
 )
 
 var update = flag.Bool("update", false, "write the reports in docs/")
@@ -141,11 +142,13 @@ func look(t *testing.T, site, plain string, roots *x509.CertPool, only ...string
 	return r
 }
 
-// keep compares with the report in docs, which is there for readers: it changes
-// with versions of what is installed, so that only -update writes it.
+// keep compares with the report in docs, which is there for readers; -update writes
+// it anew.
 func keep(t *testing.T, name string, r check.Report) {
 	t.Helper()
+	file := "../../docs/check-" + name + ".txt"
 	if !*update {
+		reporttest.Same(t, file, r)
 		return
 	}
 	r.Target = map[string]string{"guide": "the guide's server", "unprotected": "examples/express, with nothing before it"}[name]
@@ -153,7 +156,7 @@ func keep(t *testing.T, name string, r check.Report) {
 	if err := r.WriteText(&b, check.Text{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile("../../docs/check-"+name+".txt", []byte(b.String()), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
