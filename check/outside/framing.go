@@ -54,6 +54,8 @@ var framing = Check{
 				continue
 			case more:
 				return check.Failed("what stood behind "+try.what+" was answered, too", want, fix)
+			case (&probe.Response{Status: status}).InItsPlace():
+				return check.Unseen("%s was answered %d, by a limit or in the API's place", try.what, status)
 			case status < 400 || status == http.StatusNotFound && ok.Status != http.StatusNotFound && t.base() != "/":
 				return check.Failed(try.what+" was answered "+http.StatusText(status), want, fix)
 			}

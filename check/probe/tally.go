@@ -78,6 +78,30 @@ func (t *Tally) Broken() (last int, broken bool) {
 	return last, last != 0
 }
 
+// Held reports whether an answer was that of a limit, or of a proxy in the API's place:
+// 429, 502, 503 or 504. status is the first of them.
+func (t *Tally) Held() (status int, held bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	i := slices.IndexFunc(t.said, inItsPlace)
+	if i < 0 {
+		return 0, false
+	}
+	return t.said[i], true
+}
+
+func inItsPlace(status int) bool {
+	switch status {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
+// InItsPlace reports whether the answer is that of a limit, or of a proxy in the place
+// of the API: it tells nothing of what was asked.
+func (r *Response) InItsPlace() bool { return inItsPlace(r.Status) }
+
 // Sent is how many connections were opened, or tried.
 func (t *Tally) Sent() int {
 	t.mu.Lock()

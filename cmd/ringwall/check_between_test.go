@@ -94,6 +94,43 @@ func TestErrorsOfAProxyProveNothing(t *testing.T) {
 	}
 }
 
+// TestALimitIsNoRefusal: what is answered 429 in the middle of a check was neither
+// refused nor let through. Without the limit the same server is right.
+func TestALimitIsNoRefusal(t *testing.T) {
+	checks := []string{"outside/secret-files", "outside/methods", "outside/paths", "outside/forwarded", "outside/identity-headers", "outside/framing"}
+	for _, limit := range []bool{true, false} {
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Connection", "close")
+			forwarded, caller := r.Header["X-Host"] != nil, len(r.Header["X-User"]) > 0 // a few of each kind
+			switch {
+			case r.URL.Path == "/" && r.Method == http.MethodGet && !forwarded:
+				_, _ = io.WriteString(w, "{}")
+			case r.URL.Path == "/api/me" && !caller:
+				w.WriteHeader(http.StatusUnauthorized)
+			case limit:
+				w.WriteHeader(http.StatusTooManyRequests)
+			default:
+				w.WriteHeader(http.StatusNotImplemented)
+			}
+		}))
+		s.Config.ErrorLog = log.New(io.Discard, "", 0)
+		s.StartTLS()
+		t.Cleanup(s.Close)
+		roots := x509.NewCertPool()
+		roots.AddCert(s.Certificate())
+		_, port, err := net.SplitHostPort(s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := map[bool]check.Verdict{true: check.Unknown, false: check.Pass}[limit]
+		for _, res := range lookHard(t, "https://example.com:"+port, roots, time.Second, false, checks...).Results {
+			if res.Verdict != want {
+				t.Errorf("with a limit %v, %s: %v %s", limit, res.ID, res.Verdict, res.Got)
+			}
+		}
+	}
+}
+
 // TestRingsOfHostileTargets: no ring's proof passes on a target that breaks off, says
 // nothing, or speaks nonsense, and none takes for ever.
 func TestRingsOfHostileTargets(t *testing.T) {

@@ -394,10 +394,8 @@ func (r *lookingRun) mannered(m check.Meta, verify func(context.Context) check.F
 		if lost := tally.Lost(); f.Verdict == check.Pass && lost != nil {
 			f = r.confirm(ctx, f, lost)
 		}
-		if status, broken := tally.Broken(); f.Verdict == check.Pass && broken {
-			// A proxy whose API is down, or that lets nobody through, refuses what must
-			// be refused, and all else.
-			f.Verdict, f.Got = check.Unknown, fmt.Sprintf("all that was answered was an error, such as %d: nothing of it tells what the API does when it answers (%s)", status, f.Got)
+		if f.Verdict == check.Pass {
+			f = undisturbed(m, f, tally)
 		}
 		if f.Verdict == check.Unknown && tally.Untrusted() != nil {
 			f.Fix = r.trustFirst(f.Fix)
@@ -426,25 +424,47 @@ func (r *lookingRun) trustFirst(fix string) string {
 	return "if an authority of your own signed that certificate: --cacert AUTHORITY.pem; else get one that clients trust"
 }
 
+// undisturbed lets a check pass unless what stands before the API answered in its
+// place. A limit, or a proxy whose API is down, refuses what must be refused, and all
+// else. The checks of limits are made to meet them, and the rings' own proofs know
+// theirs: of these, all answers must have been such for it.
+func undisturbed(m check.Meta, f check.Finding, t *probe.Tally) check.Finding {
+	status, disturbed := t.Broken()
+	switch m.ID {
+	case "outside/app-rate", "outside/burst", "outside/client-address":
+	default:
+		if !disturbed && strings.HasPrefix(m.ID, "outside/") {
+			status, disturbed = t.Held()
+		}
+	}
+	if !disturbed {
+		return f
+	}
+	f.Verdict, f.Got = check.Unknown, fmt.Sprintf("a request was answered %d, by a limit or in the API's place, which tells nothing of what the API does (%s)", status, f.Got)
+	return f
+}
+
 // confirm lets a check pass that had no answer to a request only when the target
 // answers an ordinary one now: who is down, or has banned this address, refuses all.
 func (r *lookingRun) confirm(ctx context.Context, f check.Finding, lost error) check.Finding {
 	if errors.Is(lost, probe.ErrNoRequests) {
 		return check.Unseen("not made to its end: the requests were spent (--max-requests)")
 	}
-	if err := r.ask(ctx); err != nil {
+	switch res, err := r.ask(ctx); {
+	case err != nil:
 		f.Verdict, f.Got = check.Unknown, fmt.Sprintf("a request was not answered (%v), and an ordinary one after it was not either (%v): nothing says that it was refused", lost, err)
+	case res.InItsPlace():
+		f.Verdict, f.Got = check.Unknown, fmt.Sprintf("a request was not answered (%v), and an ordinary one after it %s: nothing says that it was refused", lost, res.Line())
 	}
 	return f
 }
 
 // ask sends a request that belongs to no check.
-func (r *lookingRun) ask(ctx context.Context) error {
+func (r *lookingRun) ask(ctx context.Context) (*probe.Response, error) {
 	r.mu.Lock()
 	r.sent++
 	r.mu.Unlock()
-	_, err := r.client.Do(ctx, probe.Request{})
-	return err
+	return r.client.Do(ctx, probe.Request{})
 }
 
 // stillWelcome asks for an ordinary page after a check that saw nothing. A target
@@ -454,7 +474,7 @@ func (r *lookingRun) stillWelcome(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
-	err := r.ask(context.WithoutCancel(ctx))
+	_, err := r.ask(context.WithoutCancel(ctx))
 	if err == nil || errors.Is(err, probe.ErrNoRequests) {
 		return
 	}
