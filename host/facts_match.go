@@ -43,7 +43,7 @@ func (c SSHFrom) words() string {
 }
 
 // mostMatches bounds how often sshd is asked for what its Match lines name.
-const mostMatches = 200
+const mostMatches = 100
 
 // SSHMatches are connections of the kinds that sshd's Match lines name, in whatever
 // file they stand: each user, group, address or name, by an example where a pattern
@@ -204,7 +204,9 @@ func examples(patterns []string) (names []string) {
 	return names
 }
 
-// exampleAddress are addresses that fit a pattern: one of a network, some for *.
+// exampleAddress are addresses that fit a pattern: one of a network, some for *. Each
+// * stands for as much as makes an address of the whole, as sshd has it: 10.*.* for
+// 10.1.1.1.
 func exampleAddress(pattern string) []string {
 	if pattern == "*" {
 		return []string{"192.0.2.1", "198.51.100.1", "2001:db8::1"}
@@ -212,34 +214,59 @@ func exampleAddress(pattern string) []string {
 	if p, err := netip.ParsePrefix(pattern); err == nil {
 		return []string{p.Masked().Addr().String()}
 	}
-	for _, star := range []string{"1", "1.1", "1.1.1", "1:1", ":1", "1::1"} {
-		if a, err := netip.ParseAddr(strings.NewReplacer("*", star, "?", "1").Replace(pattern)); err == nil {
-			return []string{a.String()}
+	tries := 10000 // of a pattern that is all stars
+	var fill func(pattern string) []string
+	fill = func(pattern string) []string {
+		if tries--; tries < 0 {
+			return nil
 		}
+		before, after, ok := strings.Cut(pattern, "*")
+		if !ok {
+			if a, err := netip.ParseAddr(pattern); err == nil {
+				return []string{a.String()}
+			}
+			return nil
+		}
+		for _, star := range []string{"1", "1.1", "1.1.1", "1:1", ":1", "1::1", ""} {
+			if found := fill(before + star + after); found != nil {
+				return found
+			}
+		}
+		return nil
 	}
-	return nil
+	return fill(strings.ReplaceAll(pattern, "?", "1"))
 }
 
-// loginsOf are the accounts of groups, and all that a person may have, of which sshd
+// loginsOf are the accounts of groups: their members, and those whose first group one
+// is. Of a pattern of groups it is every account that a person may have, of which sshd
 // knows which are in them.
 func (f *Facts) loginsOf(groups []string) ([]string, error) {
 	if len(groups) == 0 {
 		return nil, nil
 	}
 	all, err := f.Accounts()
-	var names []string
-	for _, a := range all {
-		if a.UID >= 1000 || !a.noShell() {
-			names = append(names, a.Name)
-		}
+	if err != nil {
+		return nil, err
 	}
+	var names []string
 	for _, group := range groups {
-		if err == nil && !strings.ContainsAny(group, "*?") {
-			var members []string
-			members, _, err = f.Members(group)
-			names = append(names, members...)
+		in := func(a Account) bool { return a.UID >= 1000 || !a.noShell() }
+		if !strings.ContainsAny(group, "*?") {
+			line, ok, err := f.group(group)
+			if err != nil {
+				return nil, err
+			} else if !ok {
+				continue
+			}
+			names = append(names, line.members...)
+			in = func(a Account) bool { return a.gid == line.gid }
+		}
+		for _, a := range all {
+			if in(a) {
+				names = append(names, a.Name)
+			}
 		}
 	}
 	slices.Sort(names)
-	return slices.Compact(names), err
+	return slices.Compact(names), nil
 }

@@ -16,6 +16,8 @@ type Account struct {
 	Home   string
 	Shell  string
 	Groups []string
+
+	gid string // of its first group
 }
 
 // Account looks a user up; nil is none of that name.
@@ -47,25 +49,36 @@ func account(line string) (*Account, error) {
 	if err != nil {
 		return nil, fmt.Errorf("getent passwd: %w", err)
 	}
-	return &Account{Name: part[0], UID: uid, Home: part[5], Shell: part[6]}, nil
+	return &Account{Name: part[0], UID: uid, Home: part[5], Shell: part[6], gid: part[3]}, nil
 }
 
 // Members lists who is in a group by the group's own line, which leaves out
 // those whose first group it is. ok is false when there is no such group.
 func (f *Facts) Members(group string) (names []string, ok bool, err error) {
-	said, err := f.ask(askGroup, group)
+	line, ok, err := f.group(group)
+	return line.members, ok, err
+}
+
+// A groupLine is one of group(5).
+type groupLine struct {
+	gid     string
+	members []string
+}
+
+func (f *Facts) group(name string) (line groupLine, ok bool, err error) {
+	said, err := f.ask(askGroup, name)
 	var no *Refusal
 	if errors.As(err, &no) && no.Code == 2 {
-		return nil, false, nil
+		return line, false, nil
 	}
 	if err != nil {
-		return nil, false, err
+		return line, false, err
 	}
 	part := strings.Split(strings.TrimSpace(said), ":")
 	if len(part) != 4 {
-		return nil, false, fmt.Errorf("getent group %s: %q is no group", group, said)
+		return line, false, fmt.Errorf("getent group %s: %q is no group", name, said)
 	}
-	return strings.FieldsFunc(part[3], func(r rune) bool { return r == ',' }), true, nil
+	return groupLine{part[2], strings.FieldsFunc(part[3], func(r rune) bool { return r == ',' })}, true, nil
 }
 
 // PasswordLocked reports whether no password lets a user in.

@@ -1,6 +1,8 @@
 package host_test
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +47,10 @@ func (m keysOnly) Ask(q host.Query, args ...string) (string, error) {
 // TestWhatSSHDSaysOfMatchLines: a block for some is asked about, whomever it is for
 // and in whatever file it stands.
 func TestWhatSSHDSaysOfMatchLines(t *testing.T) {
+	const ours, oursFirst = "/etc/ssh/sshd_config.d/00-ringwall.conf", "Match all\n\tPermitRootLogin no\n\tPubkeyAuthentication yes\n\tPasswordAuthentication no\n\tKbdInteractiveAuthentication no\n" +
+		"\tHostbasedAuthentication no\n\tGSSAPIAuthentication no\n\tKerberosAuthentication no\n\tPermitEmptyPasswords no\n\tAllowGroups ssh-login\n\tMaxAuthTries 4\n\tMaxSessions 10\n" +
+		"\tClientAliveInterval 300\n\tClientAliveCountMax 2\n\tX11Forwarding no\n\tAllowAgentForwarding no\n" +
+		"\tAllowTcpForwarding no\n\tAllowStreamLocalForwarding no\n\tPermitTunnel no\n\tGatewayPorts no\n"
 	const main, open = "Include /etc/ssh/sshd_config.d/*.conf\nUsePAM yes\n", "passwordauthentication yes"
 	right := func() texts {
 		return texts{
@@ -56,8 +62,8 @@ func TestWhatSSHDSaysOfMatchLines(t *testing.T) {
 				"ss -Hlntup":              "tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:((\"sshd\",pid=1,fd=3))\n",
 				showUnit + "ssh.socket":   "LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n",
 				"getent passwd -- deploy": "deploy:x:1000:1000::/home/deploy:/bin/bash\n", "id -nG -- deploy": "deploy ssh-login\n",
-				"getent passwd":       "root:x:0:0::/root:/bin/bash\nwww:x:33:33::/:/usr/sbin/nologin\ndeploy:x:1000:1000::/home/deploy:/bin/bash\nsftp1:x:1001:1001::/:/usr/sbin/nologin\n",
-				"getent group -- web": "web:x:99:www\n", "getent group -- sftp": "no",
+				"getent passwd":       "root:x:0:0::/root:/bin/bash\nwww:x:33:33::/:/usr/sbin/nologin\ndeploy:x:1000:1000::/home/deploy:/bin/bash\nsftp1:x:1001:1001::/:/usr/sbin/nologin\n" + manyAccounts(200),
+				"getent group -- web": "web:x:99:www\n", "getent group -- sftp": "sftp:x:1001:\n",
 			},
 		}
 	}
@@ -86,7 +92,20 @@ func TestWhatSSHDSaysOfMatchLines(t *testing.T) {
 		{"files in a ring", map[string]string{"/etc/ssh/sshd_config.d/x.conf": "Include sshd_config.d/x.conf\n"}, nil, check.Unknown, "include each other"},
 		{"what nobody can ask about", map[string]string{"/etc/ssh/sshd_config": main + "Match Moon full\n"}, nil, check.Unknown, "moon"},
 		{"no address", map[string]string{"/etc/ssh/sshd_config": main + "Match Address nowhere\n"}, nil, check.Unknown, "nowhere is no address"},
-		{"too many", map[string]string{"/etc/ssh/sshd_config": main + "Match User " + strings.Repeat("u?,", 3) + manyNames(300) + "\n"}, nil, check.Unknown, "more than 200"},
+		{"too many", map[string]string{"/etc/ssh/sshd_config": main + "Match User " + strings.Repeat("u?,", 3) + manyNames(300) + "\n"}, nil, check.Unknown, "more than 100"},
+		{"more stars than octets in one", map[string]string{"/etc/ssh/sshd_config": main + "Match Address 10.*.*\n"}, map[string]string{"user=root,host=10.1.1.1,addr=10.1.1.1,": "permitrootlogin yes"}, check.Fail, "for root from 10.1.1.1"},
+		{"more accounts than can be asked about", map[string]string{"/etc/ssh/sshd_config": main + "Match Group web\n"}, nil, check.Pass, "publickey alone"},
+		{"too many, after ours", map[string]string{"/etc/ssh/sshd_config": main + "Match Group *\n", ours: oursFirst}, nil, check.Pass, "come after ours, and were not asked about"},
+		{"no address, after ours", map[string]string{"/etc/ssh/sshd_config": main + "Match Address nowhere\n", ours: oursFirst}, nil, check.Pass, "nowhere is no address"},
+		{"after ours, and root gets in", map[string]string{"/etc/ssh/sshd_config": main + "Match Address nowhere\n", ours: oursFirst}, map[string]string{"user=root,": "permitrootlogin yes"}, check.Fail, "for root, permitrootlogin is yes"},
+		{"ours is not read first", map[string]string{"/etc/ssh/sshd_config": "UsePAM yes\n" + main + "Match Address nowhere\n", ours: oursFirst}, nil, check.Unknown, "nowhere"},
+		{"ours is cut short", map[string]string{"/etc/ssh/sshd_config": main + "Match Address nowhere\n", ours: strings.Replace(oursFirst, "\tMaxSessions 10\n", "", 1)}, nil, check.Unknown, "nowhere"},
+		{"ours is for some", map[string]string{"/etc/ssh/sshd_config": main + "Match Address nowhere\n", ours: strings.Replace(oursFirst, "Match all", "Match User bob", 1)}, nil, check.Unknown, "nowhere"},
+		{"ours has been loosened", map[string]string{"/etc/ssh/sshd_config": main + "Match Address nowhere\n", ours: strings.Replace(oursFirst, "PermitRootLogin no", "PermitRootLogin yes", 1)}, nil, check.Unknown, "nowhere"},
+		{"another block within ours", map[string]string{"/etc/ssh/sshd_config": main, ours: strings.Replace(oursFirst, "\tMaxSessions", "Match Address nowhere\n\tMaxSessions", 1)}, nil, check.Unknown, "nowhere"},
+		{"a block before ours", map[string]string{"/etc/ssh/sshd_config.d/00-a.conf": "Match Address nowhere\n", ours: oursFirst}, nil, check.Unknown, "nowhere"},
+		{"groups that add up", map[string]string{"/etc/ssh/sshd_config": main + "Match Address nowhere\n\tAllowGroups web\n", ours: oursFirst}, nil, check.Unknown, "nowhere"},
+		{"files that may have them", map[string]string{"/etc/ssh/sshd_config": main + "Match Address nowhere\n\tInclude more/*\n", ours: oursFirst}, nil, check.Unknown, "nowhere"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := keysOnly{right(), tt.but}
@@ -105,6 +124,36 @@ func TestWhatSSHDSaysOfMatchLines(t *testing.T) {
 	if f, _ := host.Verify("host/ssh", policy.Default(), host.NewFacts(m), time.Now()); f.Verdict != check.Fail {
 		t.Errorf("behind a link: %v %s", f.Verdict, f.Got)
 	}
+}
+
+// TestPlanOfMatchLinesThatNobodySees: what could not be seen to be in force afterwards,
+// which undoes an apply, is said before anything is done.
+func TestPlanOfMatchLinesThatNobodySees(t *testing.T) {
+	i := slices.IndexFunc(host.Controls(), func(c host.Control) bool { return c.ID == "host/ssh" })
+	for before, refused := range map[string]bool{"": false, "Match Address nowhere\n": true, "Match User git\n\tForceCommand true\n": false} {
+		m := keysOnly{texts: texts{
+			files: map[string]host.FileState{
+				"/etc/os-release": debian, "/run/sshd": {Exists: true, Mode: 0o755}, "/etc/ssh/sshd_config.d/00-a.conf": file(before),
+				"/etc/ssh/sshd_config": file("Include /etc/ssh/sshd_config.d/*.conf\nMatch Address *.?.*.*\n"),
+			},
+			said: map[string]string{
+				isInstalled + "openssh-server": "installed 9.2\n",
+				showUnit + "ssh.socket":        "LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n",
+			},
+		}}
+		_, err := host.Controls()[i].Plan(policy.Default(), host.NewFacts(m)) // the rest of it has no answers
+		if err == nil || strings.Contains(err.Error(), "nowhere is no address), and /etc/ssh/sshd_config.d/00-a.conf, line 1") != refused {
+			t.Errorf("%q: %v", before, err)
+		}
+	}
+}
+
+func manyAccounts(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "u%d:x:%d:100::/home/u%d:/bin/bash\n", i, 2000+i, i)
+	}
+	return b.String()
 }
 
 func manyNames(n int) string {
