@@ -7,12 +7,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/ringwall/ringwall/audit"
 	"github.com/ringwall/ringwall/audit/chain"
+	"github.com/ringwall/ringwall/internal/disktest"
 	"github.com/ringwall/ringwall/store/sqlitestore"
 )
 
@@ -122,16 +122,15 @@ func TestCutAtAnyByte(t *testing.T) {
 // A disk that is full at any byte, while the same process goes on: nothing is stored
 // by halves, and all of it is when there is room.
 func TestFullAtAnyByte(t *testing.T) {
+	if !disktest.Alone(t) {
+		return
+	}
 	file := filepath.Join(t.TempDir(), "ringwall.db")
 	st, err := sqlitestore.Open(t.Context(), file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	var old syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
-		t.Fatal(err)
-	}
 	written, full := int64(0), 0
 	for _, more := range []int64{0, 1, 23, 24, 25, 100, 4095, 4096, 4119, 4120, 4121, 5000, 8239, 8240, 8241, 12360} {
 		fi, err := os.Stat(file + "-wal")
@@ -140,20 +139,17 @@ func TestFullAtAnyByte(t *testing.T) {
 		}
 		events := make(chan audit.Event, 100)
 		s := chain.New(st, slog.New(slog.DiscardHandler), sink(func(e audit.Event) { events <- e }))
-		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: uint64(fi.Size() + more), Max: old.Max}); err != nil {
-			t.Fatal(err)
-		}
-		for i := range 40 {
-			s.Record(numbered(i))
-		}
 		var told audit.Event
-		select {
-		case told = <-events:
-		case <-time.After(5 * time.Second):
-		}
-		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
-			t.Fatal(err)
-		}
+		_ = disktest.Full(t, fi.Size()+more, func() error {
+			for i := range 40 {
+				s.Record(numbered(i))
+			}
+			select {
+			case told = <-events:
+			case <-time.After(30 * time.Second):
+			}
+			return nil
+		})
 		if told.Kind != audit.StoreFailed {
 			t.Fatalf("full after %d bytes more: %+v", more, told)
 		}

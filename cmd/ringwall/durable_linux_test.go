@@ -8,29 +8,16 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/ringwall/ringwall/internal/disktest"
 	"github.com/ringwall/ringwall/internal/state"
 )
-
-// diskFull has the disk be full after so many bytes of a file.
-func diskFull(t *testing.T, size int, do func() error) error {
-	t.Helper()
-	var old syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: uint64(size), Max: old.Max}); err != nil {
-		t.Fatal(err)
-	}
-	err := do()
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
-		t.Fatal(err)
-	}
-	return err
-}
 
 // init on a full disk leaves nothing that the next one would take for whole: no
 // half a key, policy or line of .gitignore.
 func TestInitDiskFull(t *testing.T) {
+	if !disktest.Alone(t) {
+		return
+	}
 	t.Chdir(t.TempDir())
 	if err := os.WriteFile(".gitignore", []byte("mine"), 0o644); err != nil {
 		t.Fatal(err)
@@ -43,7 +30,7 @@ func TestInitDiskFull(t *testing.T) {
 		return cmd.Execute()
 	}
 	for _, size := range []int{0, 20, 50, 1000} {
-		if err := diskFull(t, size, run); !errors.Is(err, syscall.EFBIG) {
+		if err := disktest.Full(t, int64(size), run); !errors.Is(err, syscall.EFBIG) {
 			t.Fatalf("full after %d bytes: %v", size, err)
 		}
 		if b, err := os.ReadFile(tokenKey); err == nil && len(b) != 45 {
@@ -56,7 +43,7 @@ func TestInitDiskFull(t *testing.T) {
 	if err := os.WriteFile(".gitignore", []byte("mine"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := diskFull(t, 20, run); !errors.Is(err, syscall.EFBIG) {
+	if err := disktest.Full(t, 20, run); !errors.Is(err, syscall.EFBIG) {
 		t.Fatal(err)
 	}
 	if b, _ := os.ReadFile(".gitignore"); string(b) != "mine" {
@@ -172,12 +159,15 @@ func TestReportInSharedMemory(t *testing.T) {
 
 // A server starts on a full disk.
 func TestLockDiskFull(t *testing.T) {
+	if !disktest.Alone(t) {
+		return
+	}
 	dir, err := state.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	var lock *os.File
-	if err := diskFull(t, 0, func() (err error) { lock, err = lockState(dir, &inheritance{}); return err }); err != nil {
+	if err := disktest.Full(t, 0, func() (err error) { lock, err = lockState(dir, &inheritance{}); return err }); err != nil {
 		t.Fatal(err)
 	}
 	defer lock.Close()

@@ -86,6 +86,7 @@ var mayImport = map[string][]string{
 	// Programs and tests of our own.
 	"bench":                 {".", "audit", "identity", "policy"},
 	"internal/arch":         {},
+	"internal/disktest":     {},
 	"internal/pebbletest":   {"internal/porttest"},
 	"internal/porttest":     {},
 	"internal/reporttest":   {"check"},

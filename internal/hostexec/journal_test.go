@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ringwall/ringwall/host"
+	"github.com/ringwall/ringwall/internal/disktest"
 )
 
 // TestJournalCutOff cuts a journal at every byte, as the end of a machine does:
@@ -89,24 +90,17 @@ func TestJournalCutOff(t *testing.T) {
 // TestJournalDiskFull: of a record that the disk had no room for, a part may be
 // in the journal; the process that wrote it goes on all the same.
 func TestJournalDiskFull(t *testing.T) {
+	if !disktest.Alone(t) {
+		return
+	}
 	m := &Machine{dir: t.TempDir(), tell: func(string) {}}
 	a, err := m.newApply()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var old syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
-		t.Fatal(err)
-	}
-	full := old
-	full.Cur = uint64(a.end) + 20
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &full); err != nil {
-		t.Fatal(err)
-	}
-	err = a.write(record{Event: undone, Why: "there is no room for all of this"})
-	if e := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old); e != nil {
-		t.Fatal(e)
-	}
+	err = disktest.Full(t, a.end+20, func() error {
+		return a.write(record{Event: undone, Why: "there is no room for all of this"})
+	})
 	if !errors.Is(err, syscall.EFBIG) || a.Phase != Applying {
 		t.Fatalf("%v, %s", err, a.Phase)
 	}

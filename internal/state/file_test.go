@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringwall/ringwall/internal/disktest"
 	"github.com/ringwall/ringwall/internal/state"
 )
 
@@ -27,23 +28,6 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-}
-
-// full has the disk be full after so many bytes of a file.
-func full(t *testing.T, size uint64, do func() error) error {
-	t.Helper()
-	var old syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: size, Max: old.Max}); err != nil {
-		t.Fatal(err)
-	}
-	err := do()
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
-		t.Fatal(err)
-	}
-	return err
 }
 
 // only wants a folder to hold these files and no other.
@@ -71,6 +55,9 @@ func reads(t *testing.T, file, want string) {
 
 // A disk that is full at any byte leaves the old file, or none, and nothing beside.
 func TestReplaceDiskFull(t *testing.T) {
+	if !disktest.Alone(t) {
+		return
+	}
 	dir := t.TempDir()
 	file, fresh := filepath.Join(dir, "file"), filepath.Join(dir, "new")
 	if err := state.Replace(file, []byte("old"), 0o600, nil); err != nil {
@@ -78,10 +65,10 @@ func TestReplaceDiskFull(t *testing.T) {
 	}
 	const text = "the new content"
 	for n := range uint64(len(text)) {
-		if err := full(t, n, func() error { return state.Replace(file, []byte(text), 0o600, nil) }); !errors.Is(err, syscall.EFBIG) {
+		if err := disktest.Full(t, int64(n), func() error { return state.Replace(file, []byte(text), 0o600, nil) }); !errors.Is(err, syscall.EFBIG) {
 			t.Fatalf("full at byte %d: %v", n, err)
 		}
-		if err := full(t, n, func() error { return state.Make(fresh, []byte(text), 0o600, nil) }); !errors.Is(err, syscall.EFBIG) {
+		if err := disktest.Full(t, int64(n), func() error { return state.Make(fresh, []byte(text), 0o600, nil) }); !errors.Is(err, syscall.EFBIG) {
 			t.Fatalf("full at byte %d: %v", n, err)
 		}
 		reads(t, file, "old")
