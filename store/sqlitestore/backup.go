@@ -37,7 +37,7 @@ func (s *Store) backup(ctx context.Context, file string) ([]Table, error) {
 		return nil, fs.ErrExist
 	}
 	part := file + ".part"
-	whole, err := claim(part)
+	whole, err := claim(part, filepath.Dir(file))
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,8 @@ func (s *Store) backup(ctx context.Context, file string) ([]Table, error) {
 // Restore puts a backup in the place of a store that nobody uses: ErrInUse
 // otherwise. It checks the backup first, and brings its schema to the newest
 // version. A store that is there already is fs.ErrExist, unless replace is set:
-// it is then kept under the name that is returned. After an error, and after a
+// it is then kept under the name that is returned. What root restores belongs to the
+// owner of the store that was there, else of the folder. After an error, and after a
 // crash, the store is the old one or the new one, never a mixture.
 //
 // What ended after the backup must not live again: all sessions of the backup
@@ -90,17 +91,17 @@ func restore(ctx context.Context, backup, file string, replace bool) (all []Tabl
 	if err := lock.alone(); err != nil {
 		return nil, "", err
 	}
-	there := false
+	there, like := false, filepath.Dir(file)
 	switch _, err := os.Lstat(file); {
 	case err == nil && !replace:
 		return nil, "", fs.ErrExist
 	case err == nil:
-		there = true
+		there, like = true, file
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, "", err
 	}
 	part := file + ".part"
-	whole, err := claim(part)
+	whole, err := claim(part, like)
 	if err != nil {
 		return nil, "", err
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -204,6 +205,59 @@ func TestRestoreToANewPlace(t *testing.T) {
 }
 
 // TestRestoreRefuses what is no good backup, and leaves the store as it is.
+// TestRootGivesAway: what root restores, and backs up, the server can open whose
+// folder it is.
+func TestRootGivesAway(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root gives a file away")
+	}
+	from := filepath.Join(t.TempDir(), "backup")
+	s := open(t, filepath.Join(t.TempDir(), "a.db"))
+	fill(t, s, 1)
+	if _, err := s.Backup(t.Context(), from); err != nil {
+		t.Fatal(err)
+	}
+	owned := func(file string, uid, gid uint32) {
+		t.Helper()
+		fi, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st := fi.Sys().(*syscall.Stat_t); st.Uid != uid || st.Gid != gid || fi.Mode().Perm() != 0o600 {
+			t.Errorf("%s is %d:%d's, %v", filepath.Base(file), st.Uid, st.Gid, fi.Mode())
+		}
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "a.db")
+	other := filepath.Join(dir, "other")
+	err := errors.Join(os.Chown(dir, 1000, 1001), os.WriteFile(other, []byte("whole"), 0o644), os.Link(other, file+".part"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := sqlitestore.Restore(t.Context(), from, file, true); err != nil {
+		t.Fatal(err)
+	}
+	owned(file, 1000, 1001)
+	owned(file+".lock", 1000, 1001)
+	if b, err := os.ReadFile(other); string(b) != "whole" {
+		t.Errorf("what had a second name is %.60q, %v", b, err)
+	}
+	if err := errors.Join(os.Chown(file, 1002, 1003), os.WriteFile(file+".part", []byte("of one that was killed"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	_, kept, err := sqlitestore.Restore(t.Context(), from, file, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	owned(file, 1002, 1003)
+	owned(kept, 1002, 1003)
+	copied := filepath.Join(dir, "copy")
+	if _, err := s.Backup(t.Context(), copied); err != nil {
+		t.Fatal(err)
+	}
+	owned(copied, 1000, 1001)
+}
+
 func TestRestoreRefuses(t *testing.T) {
 	dir := t.TempDir()
 	file, good := filepath.Join(dir, "ringwall.db"), filepath.Join(dir, "good.db")

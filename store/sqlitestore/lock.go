@@ -34,15 +34,10 @@ func openLock(file string) (*fileLock, error) {
 // lock the server out.
 func makeFile(file string) (*os.File, error) {
 	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil || os.Geteuid() != 0 {
-		return f, err
-	}
-	fi, err := os.Stat(filepath.Dir(file))
-	if err == nil {
-		st := fi.Sys().(*syscall.Stat_t)
-		err = f.Chown(int(st.Uid), int(st.Gid))
-	}
 	if err != nil {
+		return nil, err
+	}
+	if err := give(f, filepath.Dir(file)); err != nil {
 		f.Close()
 		_ = os.Remove(file)
 		return nil, err
@@ -50,9 +45,24 @@ func makeFile(file string) (*os.File, error) {
 	return f, nil
 }
 
-// claim takes a file that is going to be written, and empties it. It is an error when
-// another process is writing it; what one left that was killed is no matter.
-func claim(file string) (*fileLock, error) {
+// give makes a file the owner's alone: when root has it, that of what is at another
+// path.
+func give(f *os.File, like string) error {
+	if err := f.Chmod(0o600); err != nil || os.Geteuid() != 0 {
+		return err
+	}
+	fi, err := os.Stat(like)
+	if err != nil {
+		return err
+	}
+	st := fi.Sys().(*syscall.Stat_t)
+	return f.Chown(int(st.Uid), int(st.Gid))
+}
+
+// claim takes a file that is going to be written, empties it, and gives it the owner
+// of what is at another path. It is an error when another process is writing it; what
+// one left that was killed is no matter.
+func claim(file, like string) (*fileLock, error) {
 	for {
 		f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 		if err != nil {
@@ -72,7 +82,18 @@ func claim(file string) (*fileLock, error) {
 				l.release() // the one before has ended, and removed it
 				continue
 			}
+			if mine.Sys().(*syscall.Stat_t).Nlink > 1 { // what has another name is not ours to empty
+				err = os.Remove(file)
+				l.release()
+				if err != nil {
+					return nil, err
+				}
+				continue
+			}
 			err = f.Truncate(0)
+		}
+		if err == nil {
+			err = give(f, like)
 		}
 		if err != nil {
 			l.release()
