@@ -59,11 +59,12 @@ func (m *Machine) Apply(ctx context.Context, p *policy.Policy, changes []host.Ch
 	err = m.arm(o.Window)
 	if err == nil {
 		stop := heartbeat(o.Window, m.rearm)
-		err = m.steps(ctx, a, p, changes)
-		stop()
+		if err = m.steps(ctx, a, p, changes); err == nil {
+			m.spare(within(brief), p, o.From, o.Window)
+		}
+		stop() // what hangs until here takes nothing of the window
 	}
 	if err == nil {
-		m.spare(run, p, o.From, o.Window)
 		err = m.applied(a, o.Window)
 	}
 	if err == nil {

@@ -17,10 +17,18 @@ import (
 // longest is how long one command may take: apt on a slow mirror.
 const longest = 15 * time.Minute
 
-// run runs a command with an environment of our own, without a terminal, and in
+// run runs a command, for as long as any may take.
+func run(argv ...string) (string, error) { return within(longest)(argv...) }
+
+// within runs commands that may take so long each.
+func within(limit time.Duration) runner {
+	return func(argv ...string) (string, error) { return runFor(limit, argv) }
+}
+
+// runFor runs a command with an environment of our own, without a terminal, and in
 // a process group of its own: what ends us does not end it half done.
-func run(argv ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), longest)
+func runFor(limit time.Duration, argv []string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, find(argv[0]), argv[1:]...)
 	cmd.Env = []string{"PATH=" + host.Path, "LC_ALL=C", "HOME=/root", "DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_MODE=l", "SYSTEMD_COLORS=0"}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,11 +16,15 @@ import (
 // jails are those that host/fail2ban sets up.
 var jails = []string{"sshd", "recidive"}
 
+// brief is how long a command may take that only asks a service: one that hangs is no
+// reason to wait.
+const brief = 10 * time.Second
+
 // spare has nothing on this server ban the address that the owner comes from while
 // his time to confirm runs: who tries a new way in, and fails a few times, would be
 // shut out by what was just set up. fail2ban and the edge are told, and their settings
 // stay the policy's. What does not work is told, and no reason to undo everything.
-func (m *Machine) spare(run func(argv ...string) (string, error), p *policy.Policy, from netip.Addr, window time.Duration) {
+func (m *Machine) spare(run runner, p *policy.Policy, from netip.Addr, window time.Duration) {
 	if !from.IsValid() || from.IsLoopback() || host.Spares(p, from) {
 		return
 	}
@@ -32,7 +37,8 @@ func (m *Machine) spare(run func(argv ...string) (string, error), p *policy.Poli
 		err := replace(m.spared(), []byte(from.String()+"\n"), 0o600, 0, 0)
 		for _, jail := range jails {
 			if err == nil {
-				_, err = run("fail2ban-client", "set", jail, "addignoreip", from.String())
+				_, err := run("fail2ban-client", "set", jail, "addignoreip", from.String())
+				tell("fail2ban's jail "+jail, err)
 			}
 		}
 		tell("fail2ban", err)
@@ -54,22 +60,32 @@ func (m *Machine) spare(run func(argv ...string) (string, error), p *policy.Poli
 
 // unspare has fail2ban count that address like any other's again; the edge does it by
 // itself, as the time that it was told ends.
-func (m *Machine) unspare(run func(argv ...string) (string, error)) {
+func (m *Machine) unspare(run runner) {
 	b, err := os.ReadFile(m.spared())
 	if err != nil {
 		return
 	}
+	_ = os.Remove(m.spared()) // what is spared after this fails host/fail2ban
 	from, err := netip.ParseAddr(strings.TrimSpace(string(b)))
+	if err != nil {
+		return // a half-written one: nobody was spared yet
+	}
 	for _, jail := range jails {
+		_, err := run("fail2ban-client", "set", jail, "delignoreip", from.String())
 		if err == nil {
-			_, err = run("fail2ban-client", "set", jail, "delignoreip", from.String())
+			continue
+		}
+		// One that was stopped, reloaded or taken away has forgotten it.
+		said, unseen := run("fail2ban-client", "get", jail, "ignoreip")
+		_, off := run("systemctl", "is-active", "--", "fail2ban.service")
+		switch {
+		case off != nil || strings.Contains(said, "does not exist"):
+		case unseen != nil:
+			m.tell(fmt.Sprintf("fail2ban's jail %s may still spare %s: systemctl restart fail2ban (%v)", jail, from, err))
+		case slices.Contains(strings.Fields(said), from.String()):
+			m.tell(fmt.Sprintf("fail2ban's jail %s still spares %s: systemctl restart fail2ban (%v)", jail, from, err))
 		}
 	}
-	// One that was stopped or taken away has forgotten it.
-	if _, off := run("systemctl", "is-active", "--", "fail2ban.service"); err != nil && off == nil {
-		m.tell(fmt.Sprintf("fail2ban still spares %s: systemctl restart fail2ban (%v)", from, err))
-	}
-	_ = os.Remove(m.spared())
 }
 
 func (m *Machine) spared() string { return filepath.Join(m.dir, filepath.Base(host.SparedFile)) }

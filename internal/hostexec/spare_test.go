@@ -31,8 +31,9 @@ func TestSpare(t *testing.T) {
 		}, []string{"fail2ban-client set sshd delignoreip 192.0.2.7", "fail2ban-client set recidive delignoreip 192.0.2.7"}, ""},
 		{"from one that is named", from, "192.0.2.0/24", false, nil, nil, ""},
 		{"not over SSH", netip.Addr{}, "192.0.2.0/24", false, nil, nil, ""},
-		{"where nobody listens", from, "198.51.100.0/24", true, []string{"fail2ban-client set sshd addignoreip 192.0.2.7"},
-			[]string{"fail2ban-client set sshd delignoreip 192.0.2.7"}, "fail2ban may ban you, at 192.0.2.7, before you confirm: no answer"},
+		{"where nobody listens", from, "198.51.100.0/24", true, []string{"fail2ban-client set sshd addignoreip 192.0.2.7", "fail2ban-client set recidive addignoreip 192.0.2.7"},
+			[]string{"fail2ban-client set sshd delignoreip 192.0.2.7", "fail2ban-client get sshd ignoreip", "fail2ban-client set recidive delignoreip 192.0.2.7", "fail2ban-client get recidive ignoreip"},
+			"fail2ban's jail recidive may ban you, at 192.0.2.7, before you confirm: no answer"},
 	} {
 		var ran []string
 		told := ""
@@ -67,5 +68,43 @@ func TestSpare(t *testing.T) {
 		if _, err := os.Stat(m.spared()); err == nil || tt.told == "" && told != "" || !strings.Contains(told, tt.told) {
 			t.Errorf("%s: %v, it told %q", tt.name, err, told)
 		}
+	}
+}
+
+// TestUnspare: a jail that forgot the address by itself is no fault, and one that keeps
+// it is told, whatever the other one says.
+func TestUnspare(t *testing.T) {
+	for _, tt := range []struct{ name, sshd, recidive, told string }{
+		{"both forgot it", "These IP addresses/networks are ignored:\n|- 127.0.0.0/8\n`- 192.0.2.77\n", "No IP address/network is ignored\n", ""},
+		{"one keeps it", "No IP address/network is ignored\n", "These IP addresses/networks are ignored:\n`- 192.0.2.7\n", "fail2ban's jail recidive still spares 192.0.2.7: systemctl restart fail2ban (list.remove)\n"},
+		{"one is gone", "No IP address/network is ignored\n", "NOK: Sorry but the jail 'recidive' does not exist\n", ""},
+		{"one does not answer", "NOK: timed out\n", "No IP address/network is ignored\n", "fail2ban's jail sshd may still spare 192.0.2.7: systemctl restart fail2ban (list.remove)\n"},
+	} {
+		told := ""
+		m := &Machine{dir: t.TempDir(), tell: func(s string) { told += s + "\n" }}
+		if err := os.WriteFile(m.spared(), []byte("192.0.2.7\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		m.unspare(func(argv ...string) (string, error) {
+			said := map[string]string{"sshd": tt.sshd, "recidive": tt.recidive}[argv[2]]
+			switch {
+			case argv[1] == "set":
+				return "", errors.New("list.remove")
+			case strings.HasPrefix(said, "NOK"):
+				return said, errors.New(said)
+			}
+			return said, nil
+		})
+		if _, err := os.Stat(m.spared()); err == nil || told != tt.told {
+			t.Errorf("%s: %v, it told %q; want %q", tt.name, err, told, tt.told)
+		}
+	}
+}
+
+// TestWithin: a service that hangs takes no more of the time to confirm than it may.
+func TestWithin(t *testing.T) {
+	began := time.Now()
+	if _, err := within(50*time.Millisecond)("sleep", "60"); err == nil || time.Since(began) > 30*time.Second {
+		t.Errorf("%v after %v", err, time.Since(began))
 	}
 }

@@ -107,7 +107,7 @@ func (m *Machine) disarm() error {
 		errs = append(errs, gone(path))
 	}
 	_, err := run("systemctl", "daemon-reload")
-	m.unspare(run)
+	m.unspare(within(brief))
 	m.giveRoom()
 	return errors.Join(append(errs, err)...)
 }
