@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -91,7 +93,7 @@ unless --force is given.`,
 			if err != nil {
 				return &failure{fmt.Errorf("--for: %w", err), 2, "ringwall ban add --help"}
 			}
-			if own := sshClient(os.Getpid()); own.IsValid() && edge.BannedAs(p).Contains(own) && !force {
+			if own, _ := sshClient(os.Getpid()); own.IsValid() && edge.BannedAs(p).Contains(own) && !force {
 				return &failure{fmt.Errorf("%s is where you are signed in from, %s: the API would be closed to you, and SSH too once the firewall holds bans", address(p), own),
 					1, "ringwall ban add --force " + shellWord(args[0])}
 			}
@@ -258,40 +260,58 @@ func address(p netip.Prefix) string {
 
 // sshClient is the address from which the operator is signed in over SSH, or the
 // zero one. sudo drops the variable that sshd set, so that the processes above
-// are asked too.
-func sshClient(pid int) netip.Addr {
-	environ := os.Environ()
-	for range 16 {
-		for _, v := range environ {
-			if from, ok := strings.CutPrefix(v, "SSH_CONNECTION="); ok {
-				from, _, _ = strings.Cut(from, " ")
-				a, _ := netip.ParseAddr(from)
-				return a.Unmap().WithZone("")
-			}
+// are asked too: sure is said by the one that sshd started. Where none of them is, as
+// in tmux and screen, the variable may be that of another day.
+func sshClient(pid int) (from netip.Addr, sure bool) { return sshClientIn("/proc", pid, os.Environ()) }
+
+func sshClientIn(proc string, pid int, environ []string) (from netip.Addr, sure bool) {
+	for range 64 {
+		here := sshConnection(environ)
+		if !from.IsValid() {
+			from = here
 		}
-		var err error
-		if pid, err = parentOf(pid); err != nil || pid < 1 {
+		_, parent, err := processIn(proc, pid)
+		if err != nil || parent < 1 {
 			break
 		}
-		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid)) // another user's: nothing is learned
+		if name, _, err := processIn(proc, parent); err == nil && (name == "sshd" || name == "sshd-session") {
+			if here.IsValid() {
+				return here, true
+			}
+			break // what is above has it from elsewhere
+		}
+		pid = parent
+		b, _ := os.ReadFile(filepath.Join(proc, strconv.Itoa(pid), "environ")) // another user's: nothing is learned
 		environ = strings.Split(string(b), "\x00")
+	}
+	return from, false
+}
+
+// sshConnection is the address in the variable that sshd sets.
+func sshConnection(environ []string) netip.Addr {
+	for _, v := range environ {
+		if from, ok := strings.CutPrefix(v, "SSH_CONNECTION="); ok {
+			from, _, _ = strings.Cut(from, " ")
+			a, _ := netip.ParseAddr(from)
+			return a.Unmap().WithZone("")
+		}
 	}
 	return netip.Addr{}
 }
 
-// parentOf reads proc_pid_stat(5), whose second field may hold anything.
-func parentOf(pid int) (parent int, err error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+// processIn reads proc_pid_stat(5), whose second field, the name, may hold anything.
+func processIn(proc string, pid int) (name string, parent int, err error) {
+	b, err := os.ReadFile(filepath.Join(proc, strconv.Itoa(pid), "stat"))
 	if err != nil {
-		return 0, err
+		return "", 0, err
 	}
-	_, rest, ok := strings.Cut(string(b[max(strings.LastIndexByte(string(b), ')'), 0):]), ") ")
-	if !ok {
-		return 0, errors.New("/proc is not as it should be")
+	begin, end := strings.IndexByte(string(b), '('), strings.LastIndexByte(string(b), ')')
+	if begin < 0 || end < begin {
+		return "", 0, errors.New("/proc is not as it should be")
 	}
 	var state string
-	_, err = fmt.Sscan(rest, &state, &parent)
-	return parent, err
+	_, err = fmt.Sscan(string(b[end+1:]), &state, &parent)
+	return string(b[begin+1 : end]), parent, err
 }
 
 // banOrder is what a command wants of the bans.

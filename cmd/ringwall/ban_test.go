@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -86,14 +87,53 @@ func TestParseBanned(t *testing.T) {
 // An operator under sudo has lost the variable that says where he comes from.
 func TestTrapSSHClientUnderSudo(t *testing.T) {
 	t.Setenv("SSH_CONNECTION", "198.51.100.7 51234 192.0.2.1 22")
-	if got := sshClient(os.Getpid()); got.String() != "198.51.100.7" {
+	if got, sure := sshClientIn(t.TempDir(), os.Getpid(), os.Environ()); got.String() != "198.51.100.7" || sure {
 		t.Errorf("got %s", got)
 	}
-	parent, err := parentOf(os.Getpid())
-	if err != nil || parent != os.Getppid() {
+	if _, parent, err := processIn("/proc", os.Getpid()); err != nil || parent != os.Getppid() {
 		t.Errorf("parent %d, %v; want %d", parent, err, os.Getppid())
 	}
-	if _, err := parentOf(0); err == nil {
+	if _, _, err := processIn("/proc", 0); err == nil {
 		t.Error("process 0 has a parent")
+	}
+}
+
+// TestSSHClient: what sshd itself told is sure; what a multiplexer has from the session
+// that started it is not, and neither has a say once sshd is above.
+func TestSSHClient(t *testing.T) {
+	const old, now = "SSH_CONNECTION=192.0.2.1 1 192.0.2.9 22", "A=b\x00SSH_CONNECTION=198.51.100.7 2 192.0.2.9 22\x00"
+	type above struct{ name, environ string }
+	for _, tt := range []struct {
+		name  string
+		own   string
+		chain []above // from the process itself upwards
+		want  string
+		sure  bool
+	}{
+		{"over SSH, by sudo", "A=b", []above{{"ringwall", ""}, {"sudo", now}, {"a) (b", now}, {"sshd-session", ""}, {"sshd", ""}}, "198.51.100.7", true},
+		{"an environment that was kept", old, []above{{"ringwall", ""}, {"bash", now}, {"sshd", ""}}, "198.51.100.7", true},
+		{"in tmux", old, []above{{"ringwall", ""}, {"bash", old}, {"tmux: server", old}, {"systemd", ""}}, "192.0.2.1", false},
+		{"where sshd was begun by hand", "A=b", []above{{"ringwall", ""}, {"bash", ""}, {"sshd", old}, {"bash", old}}, "invalid IP", false},
+		{"at the console", "A=b", []above{{"ringwall", ""}, {"bash", ""}, {"login", ""}}, "invalid IP", false},
+	} {
+		proc := t.TempDir()
+		for i, p := range tt.chain {
+			folder := filepath.Join(proc, strconv.Itoa(100-i))
+			parent := 100 - i - 1
+			if i == len(tt.chain)-1 {
+				parent = 0
+			}
+			if err := os.Mkdir(folder, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			for file, text := range map[string]string{"stat": fmt.Sprintf("%d (%s) S %d 1 1 0", 100-i, p.name, parent), "environ": p.environ} {
+				if err := os.WriteFile(filepath.Join(folder, file), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if got, sure := sshClientIn(proc, 100, []string{tt.own}); got.String() != tt.want || sure != tt.sure {
+			t.Errorf("%s: %s, %v; want %s, %v", tt.name, got, sure, tt.want, tt.sure)
+		}
 	}
 }

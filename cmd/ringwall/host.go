@@ -98,8 +98,12 @@ func (f *hostFlags) plan(cmd *cobra.Command) (*policy.Policy, *host.Facts, []hos
 	}
 	f.hints = hints
 	_, unwatched := p.Waived("host/fail2ban")
-	if from := sshClient(os.Getpid()); !f.json && !unwatched && len(changes) > 0 && from.IsValid() && !host.Spares(p, from) {
-		fmt.Fprintf(cmd.ErrOrStderr(), "you come from %s, which the server bans like any other once it fails to sign in too often: when it stays yours, name it in host.allow\n", from)
+	if from, sure := sshClient(os.Getpid()); !f.json && !unwatched && len(changes) > 0 && from.IsValid() && !host.Spares(p, from) {
+		seen := ""
+		if !sure {
+			seen = ", as far as is seen"
+		}
+		fmt.Fprintf(cmd.ErrOrStderr(), "you come from %s%s, which the server bans like any other once it fails to sign in too often: when it stays yours, name it in host.allow\n", from, seen)
 	}
 	return p, facts, changes, nil
 }

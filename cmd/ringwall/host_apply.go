@@ -40,7 +40,8 @@ Exit 0: done, or nothing to do; 1: it did not work, and all is as it was;
 			if err != nil {
 				return &failure{fmt.Errorf("--within: %w", err), 2, "ringwall host apply --within 5m"}
 			}
-			return f.apply(cmd, hostexec.Options{Window: window, Overwrite: overwrite, From: sshClient(os.Getpid())}, yes)
+			from, _ := sshClient(os.Getpid())
+			return f.apply(cmd, hostexec.Options{Window: window, Overwrite: overwrite, From: from}, yes)
 		},
 	}
 	cmd.Flags().StringVar(&within, "within", "5m", "time to confirm in")
@@ -107,24 +108,39 @@ func undoHalf(cmd *cobra.Command, yes bool) error {
 	if err != nil || last == nil || last.Phase != hostexec.Applying {
 		return err
 	}
-	m, err := openHost(cmd) // it may be under way
+	if err := agreeHalf(cmd, yes, func() (io.Closer, error) { return openHost(cmd) }); err != nil {
+		return err
+	}
+	m, err := openHost(cmd)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	const half = "the last apply was cut short: what it did is undone first"
-	if !yes {
-		if err := confirm(cmd, half, "ringwall host rollback; or: ringwall host apply --yes"); err != nil {
-			return err
-		}
-	}
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE) // as in apply
-	fmt.Fprintln(cmd.ErrOrStderr(), half)
 	if _, err := m.RollbackHalf(); err != nil {
 		return &failure{fmt.Errorf("not everything could be put back: %w", err), 1, "correct it, then: ringwall host rollback"}
 	}
 	return nil
 }
+
+// agreeHalf asks before half an apply is undone, and does not hold the machine while
+// the question stands: the timer may undo it meanwhile.
+func agreeHalf(cmd *cobra.Command, yes bool, open func() (io.Closer, error)) error {
+	m, err := open() // it may be under way
+	if err != nil {
+		return err
+	}
+	m.Close()
+	const half = "the last apply was cut short: what it did is undone first"
+	if yes {
+		fmt.Fprintln(cmd.ErrOrStderr(), half)
+		return nil
+	}
+	return confirm(cmd, half, "ringwall host rollback; or: ringwall host apply --yes")
+}
+
+// afterCut is what to type after an apply that was cut short: it undoes that first.
+const afterCut = "ringwall host apply"
 
 func notApplied(err error) error {
 	switch {
@@ -133,7 +149,7 @@ func notApplied(err error) error {
 	case errors.Is(err, hostexec.ErrPending):
 		return &failure{err, 2, "from a new SSH session: ringwall host confirm; or: ringwall host rollback"}
 	case errors.Is(err, hostexec.ErrCutShort):
-		return &failure{err, 2, "ringwall host rollback; then: ringwall host apply"}
+		return &failure{err, 2, afterCut}
 	case errors.Is(err, hostexec.ErrDrift):
 		return &failure{err, 2, "ringwall host status; then: ringwall host apply --overwrite"}
 	}
@@ -191,7 +207,7 @@ is confirmed here, too.`,
 			last, _ := m.Last()
 			nothing := errors.Is(err, hostexec.ErrNothing) && last != nil
 			if errors.Is(err, hostexec.ErrCutShort) {
-				return &failure{err, 1, "ringwall host rollback; then: ringwall host apply"}
+				return &failure{err, 1, afterCut}
 			}
 			if err != nil && !nothing {
 				return &failure{err, 1, "from your own machine, anew: ssh -o ControlPath=none USER@SERVER sudo ringwall host confirm"}
