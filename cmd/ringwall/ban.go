@@ -93,9 +93,12 @@ unless --force is given.`,
 			if err != nil {
 				return &failure{fmt.Errorf("--for: %w", err), 2, "ringwall ban add --help"}
 			}
-			if own, _ := sshClient(os.Getpid()); own.IsValid() && edge.BannedAs(p).Contains(own) && !force {
-				return &failure{fmt.Errorf("%s is where you are signed in from, %s: the API would be closed to you, and SSH too once the firewall holds bans", address(p), own),
-					1, "ringwall ban add --force " + shellWord(args[0])}
+			sshd, _ := sshClient(os.Getpid())
+			for _, own := range []netip.Addr{sshd, sshConnection(os.Environ())} {
+				if own.IsValid() && edge.BannedAs(p).Contains(own) && !force {
+					return &failure{fmt.Errorf("%s is where you are signed in from, %s: the API would be closed to you, and SSH too once the firewall holds bans", address(p), own),
+						1, "ringwall ban add --force " + shellWord(args[0])}
+				}
 			}
 			out, err := askBans(cmd, *file, banOrder{Do: "add", Prefix: p, For: d, Reason: reason, By: operator()})
 			if err == nil {
