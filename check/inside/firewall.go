@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
 // A syn is the first packet of a connection, from somebody else, to an address of
-// this machine's own: it comes in through any interface but loopback.
+// this machine's own: it comes in through an interface that leads out.
 type syn struct {
 	ipv6 bool
 	port int // unnamed: of what no rule names
@@ -118,7 +119,7 @@ func (m *Machine) firewall(ctx context.Context) (*firewall, error) {
 	if m.UID != 0 {
 		return nil, errNotRoot
 	}
-	f := &firewall{ipv6: m.hasIPv6()}
+	f, u := &firewall{ipv6: m.hasIPv6()}, m.uplinks()
 	asked := 0
 	ask := func(argv []string, read func(string) ([]gate, error)) bool {
 		text, err := m.Run(ctx, argv...)
@@ -137,11 +138,11 @@ func (m *Machine) firewall(ctx context.Context) (*firewall, error) {
 		f.gates = append(f.gates, gates...)
 		return true
 	}
-	xtables := ask([]string{"iptables", "-S"}, func(text string) ([]gate, error) { return iptables(text, false) })
+	xtables := ask([]string{"iptables", "-S"}, func(text string) ([]gate, error) { return u.iptables(text, false) })
 	if f.ipv6 {
-		xtables = ask([]string{"ip6tables", "-S"}, func(text string) ([]gate, error) { return iptables(text, true) }) && xtables
+		xtables = ask([]string{"ip6tables", "-S"}, func(text string) ([]gate, error) { return u.iptables(text, true) }) && xtables
 	}
-	if ask([]string{"nft", "-j", "--terse", "list", "ruleset"}, func(text string) ([]gate, error) { return nftables(text, xtables) }) {
+	if ask([]string{"nft", "-j", "--terse", "list", "ruleset"}, func(text string) ([]gate, error) { return u.nftables(text, xtables) }) {
 		_, _ = m.Run(ctx, "nft", "--handle", "--terse", "list", "ruleset") // the same as people read it, as evidence
 	}
 	if asked == 0 {
@@ -241,4 +242,41 @@ func (m *Machine) hasIPv6() bool {
 		}
 	}
 	return false
+}
+
+// uplinks are the interfaces that lead out of this machine, by its default routes;
+// none when they are not known.
+type uplinks []string
+
+func (m *Machine) uplinks() (out uplinks) {
+	four, err := m.head("/proc/net/route", 1<<20)
+	six, err6 := m.head("/proc/net/ipv6_route", 1<<20)
+	if err != nil || err6 != nil && !absent(err6) {
+		return nil
+	}
+	for _, line := range lines(four) { // interface, destination, gateway, flags, 3 more, mask; * is what leads nowhere
+		if word := strings.Fields(string(line)); len(word) > 7 && word[1] == "00000000" && word[7] == "00000000" && word[0] != "*" {
+			out = append(out, word[0])
+		}
+	}
+	for _, line := range lines(six) { // destination, its length, 7 more, interface; lo is what leads nowhere
+		if word := strings.Fields(string(line)); len(word) > 9 && strings.Trim(word[0]+word[1], "0") == "" && word[9] != "lo" {
+			out = append(out, word[9])
+		}
+	}
+	return out
+}
+
+// through says how many of those who come from anywhere come through an interface:
+// nobody through a VPN's or a container's, which is no uplink. A + or * at the end is
+// any name that begins so.
+func (u uplinks) through(name string) share {
+	is := func(uplink string) bool {
+		begin := strings.TrimRight(name, "+*")
+		return name == uplink || begin != name && strings.HasPrefix(uplink, begin)
+	}
+	if name == "lo" || name != "" && len(u) > 0 && !slices.ContainsFunc(u, is) {
+		return none
+	}
+	return few
 }

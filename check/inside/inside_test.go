@@ -244,6 +244,8 @@ func TestEveryCheck(t *testing.T) {
 				"an nftables of ours": {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: nft("inet", "accept", nftLoopback, nftKnown, nftPorts(`{"set":[22,{"range":[80,443]}]}`, "accept"), `{"reject":null}`)},
 				"of other protocols":  {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: nft("inet", "drop", `{"match":{"op":"!=","left":{"payload":{"protocol":"ip6","field":"saddr"}},"right":"::2"}},{"accept":null}`, `{"match":{"op":"==","left":{"payload":{"protocol":"udp","field":"sport"}},"right":67}},{"accept":null}`)},
 				"where goto ends":     {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: nft("inet", "drop", `{"goto":{"target":"empty"}}`, `{"accept":null}`)},
+				"for a VPN":           {files: routed(tcpHead + all), commands: ufw(t, "-A ufw-user-input -i tailscale0 -j ACCEPT\n-A ufw-user-input -i docker+ -j ACCEPT", "-A ufw6-user-input -i wg0 -j ACCEPT")},
+				"for a VPN, nftables": {files: routed(tcpHead + all), commands: nft("inet", "drop", nftThrough(`{"set":["wg0","lo"]}`), nftThrough(`"docker*"`))},
 				"dropped by port":     {files: map[string]string{"proc/net/tcp": tcpHead + all, "proc/net/tcp6": tcpHead + all6, "proc/net/if_inet6": anIPv6}, commands: nft("inet", "drop", nftPorts("8000", "drop"), `{"match":{"op":"==","left":{"meta":{"key":"iifname"}},"right":"eth0"}},{"accept":null}`)},
 			},
 			check.Fail: {
@@ -258,6 +260,7 @@ func TestEveryCheck(t *testing.T) {
 				"IPv4 alone dropped": {files: map[string]string{"proc/net/tcp": tcpHead, "proc/net/tcp6": tcpHead + all6, "proc/net/if_inet6": anIPv6}, commands: nft("ip", "drop", nftLoopback)},
 				"IPv6 alone dropped": {files: map[string]string{"proc/net/tcp": tcpHead, "proc/net/tcp6": tcpHead + all6, "proc/net/if_inet6": anIPv6}, commands: nft("ip6", "drop", nftLoopback)},
 				"another protocol":   {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: nft("inet", "accept", `{"match":{"op":"!=","left":{"payload":{"protocol":"udp","field":"dport"}},"right":53}},{"drop":null}`)},
+				"but for a VPN":      {files: routed(tcpHead + all), commands: ufw(t, "-A ufw-user-input ! -i wg0 -j ACCEPT", "")},
 				"a map of verdicts":  {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: nft("inet", "drop", `{"vmap":{"key":{"payload":{"protocol":"tcp","field":"dport"}},"data":{"set":[[22,{"accept":null}],[8000,{"accept":null}]]}}}`)},
 			},
 			check.Unknown: {
@@ -267,6 +270,11 @@ func TestEveryCheck(t *testing.T) {
 				"it fails":     {files: map[string]string{"proc/net/tcp": tcpHead + https}, commands: map[string]string{"iptables": "fails", "nft": "fails"}},
 				"one fails":    {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: map[string]string{"iptables": nothing, "nft": "fails"}},
 				"not a word":   {files: map[string]string{"proc/net/tcp": tcpHead + https}, commands: map[string]string{"iptables": "", "nft": "{}"}},
+				"an uplink":    {files: routed(tcpHead + all), commands: ufw(t, "-A ufw-user-input -i eth0 -j ACCEPT", "")},
+				"all uplinks":  {files: routed(tcpHead + all), commands: ufw(t, "-A ufw-user-input -i eth+ -j ACCEPT", "")},
+				"any nftables": {files: routed(tcpHead + all), commands: nft("inet", "drop", nftThrough(`"et*"`))},
+				"for IPv6":     {files: more(routed(tcpHead+all), "proc/net/ipv6_route", strings.Repeat("0", 32)+" 00 "+strings.Repeat("0", 32)+" 00 fe800000000000000000000000000001 00000400 1 0 00000003 ens4\n"), commands: nft("inet", "drop", nftThrough(`"ens4"`))},
+				"no uplink":    {files: more(routed(tcpHead+all), "proc/net/route", "*\t00000000\t00000000\t0201\t0\t0\t0\t00000000\t0\t0\t0\n"), commands: nft("inet", "drop", nftThrough(`"eth0"`))},
 				"an interface": {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: nft("inet", "drop", `{"match":{"op":"==","left":{"meta":{"key":"iifname"}},"right":"eth0"}},{"accept":null}`)},
 				"ufw, on eth0": {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: ufw(t, "-A ufw-user-input -i eth0 -j ACCEPT", "")},
 				"from some":    {files: map[string]string{"proc/net/tcp": tcpHead + all}, commands: ufw(t, "-A ufw-user-input -s 192.0.2.0/24 -p tcp -m tcp --dport 8000 -j ACCEPT", "")},
@@ -556,6 +564,16 @@ const (
 	nftLoopback = `{"match":{"op":"==","left":{"meta":{"key":"iif"}},"right":"lo"}},{"accept":null}`
 	nftKnown    = `{"match":{"op":"in","left":{"ct":{"key":"state"}},"right":["established","related"]}},{"accept":null}`
 )
+
+func nftThrough(interfaces string) string {
+	return `{"match":{"op":"==","left":{"meta":{"key":"iifname"}},"right":` + interfaces + `}},{"accept":null}`
+}
+
+// routed has sockets, and eth0 as the way out.
+func routed(tcp string) map[string]string {
+	return map[string]string{"proc/net/tcp": tcp, "proc/net/route": "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n" +
+		"eth0\t00000000\t010200C0\t0003\t0\t0\t100\t00000000\t0\t0\t0\nwg0\t0000080A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"}
+}
 
 func nftPorts(ports, verdict string) string {
 	return `{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":` + ports + `}},{"counter":{"packets":0,"bytes":0}},{"` + verdict + `":null}`

@@ -8,7 +8,7 @@ import (
 )
 
 // iptables reads what `iptables -S` prints of the table filter, or ip6tables.
-func iptables(text string, ipv6 bool) ([]gate, error) {
+func (u uplinks) iptables(text string, ipv6 bool) ([]gate, error) {
 	g := gate{name: "iptables", first: "INPUT", chains: map[string][]rule{}, only: func(p syn) bool { return p.ipv6 == ipv6 }}
 	for line := range strings.Lines(text) {
 		words := quoted(line)
@@ -25,7 +25,7 @@ func iptables(text string, ipv6 bool) ([]gate, error) {
 		case "-N":
 			g.chains[name] = nil
 		case "-A":
-			r := iptablesRule(words[2:])
+			r := u.iptablesRule(words[2:])
 			r.text = strings.TrimSpace(line)
 			g.chains[name] = append(g.chains[name], r)
 			if name == g.first && strings.HasPrefix(r.chain, "ufw") {
@@ -47,7 +47,7 @@ var plain = []string{"tcp", "udp", "icmp", "icmp6", "ipv6-icmp", "conntrack", "s
 
 // iptablesRule reads one rule. An option that is not known here is one that may or
 // may not be met.
-func iptablesRule(words []string) (r rule) {
+func (u uplinks) iptablesRule(words []string) (r rule) {
 	not := false
 	about := func(of func(syn) share) {
 		if not {
@@ -90,11 +90,7 @@ func iptablesRule(words []string) (r rule) {
 		case "-p":
 			about(always(whether(value == "tcp" || value == "all" || value == "6")))
 		case "-i":
-			if value == "lo" {
-				about(always(none))
-			} else {
-				about(always(few))
-			}
+			about(always(u.through(value)))
 		case "-m":
 			if !slices.Contains(plain, value) {
 				about(always(few))

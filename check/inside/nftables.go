@@ -10,7 +10,7 @@ import (
 
 // nftables reads what `nft -j list ruleset` prints (libnftables-json(5)): each chain
 // that hangs on the hook input is a gate. With told, iptables has told of its own.
-func nftables(text string, told bool) ([]gate, error) {
+func (u uplinks) nftables(text string, told bool) ([]gate, error) {
 	var doc struct {
 		Nftables []struct {
 			Chain *struct {
@@ -56,7 +56,7 @@ func nftables(text string, told bool) ([]gate, error) {
 				return nil, fmt.Errorf("it tells of a rule of %s %s, and of no chain there", r.Family, r.Table)
 			}
 			text := fmt.Sprintf("handle %d in the chain %s of the table %s %s", r.Handle, r.Chain, r.Family, r.Table)
-			chains[t][r.Chain] = append(chains[t][r.Chain], nftRules(r.Expr, text)...)
+			chains[t][r.Chain] = append(chains[t][r.Chain], u.nftRules(r.Expr, text)...)
 		}
 	}
 	return gates, nil
@@ -67,7 +67,7 @@ var idle = []string{"counter", "log", "notrack", "mangle"}
 
 // nftRules reads one rule: more than one when it decides by a map. A statement that
 // is not known here is one that may or may not be met, and may let in.
-func nftRules(statements []map[string]any, text string) []rule {
+func (u uplinks) nftRules(statements []map[string]any, text string) []rule {
 	r := rule{text: text}
 	odd := false
 	var maps []rule
@@ -76,7 +76,7 @@ func nftRules(statements []map[string]any, text string) []rule {
 			v, _ := value.(map[string]any)
 			switch {
 			case kind == "match":
-				r.of = append(r.of, nftMatch(v))
+				r.of = append(r.of, u.nftMatch(v))
 			case kind == "accept", kind == "drop", kind == "return":
 				r.to = kind
 			case kind == "reject":
@@ -85,7 +85,7 @@ func nftRules(statements []map[string]any, text string) []rule {
 				r.to = kind
 				r.chain, _ = v["target"].(string)
 			case kind == "vmap":
-				maps = append(maps, nftMap(v, text)...)
+				maps = append(maps, u.nftMap(v, text)...)
 			case slices.Contains(idle, kind):
 			default:
 				odd = true
@@ -108,7 +108,7 @@ func nftRules(statements []map[string]any, text string) []rule {
 }
 
 // nftMap makes a rule of each entry of a map of verdicts.
-func nftMap(v map[string]any, text string) (out []rule) {
+func (u uplinks) nftMap(v map[string]any, text string) (out []rule) {
 	data, _ := v["data"].(map[string]any)
 	set, ok := data["set"].([]any)
 	if !ok { // one that has a name, and is not shown
@@ -122,10 +122,10 @@ func nftMap(v map[string]any, text string) (out []rule) {
 				verdict = v
 			}
 		}
-		one := nftRules([]map[string]any{verdict}, text)
+		one := u.nftRules([]map[string]any{verdict}, text)
 		for i := range one {
 			if ok && len(pair) == 2 {
-				one[i].of = append(one[i].of, nftMatch(map[string]any{"op": "==", "left": v["key"], "right": pair[0]}))
+				one[i].of = append(one[i].of, u.nftMatch(map[string]any{"op": "==", "left": v["key"], "right": pair[0]}))
 			}
 		}
 		out = append(out, one...)
@@ -134,9 +134,9 @@ func nftMap(v map[string]any, text string) (out []rule) {
 }
 
 // nftMatch says which packets a comparison is about.
-func nftMatch(v map[string]any) func(syn) share {
+func (u uplinks) nftMatch(v map[string]any) func(syn) share {
 	op, _ := v["op"].(string)
-	within, is := nftIs(v["left"])
+	within, is := u.nftIs(v["left"])
 	values := nftValues(v["right"])
 	return func(p syn) share {
 		if !within(p) { // of another protocol, whatever it is compared with
@@ -181,7 +181,7 @@ func nftValues(right any) []any {
 
 // nftIs says of which packets what is on the left has a value, within those that
 // have it at all.
-func nftIs(left any) (within func(syn) bool, is func(value any, p syn) share) {
+func (u uplinks) nftIs(left any) (within func(syn) bool, is func(value any, p syn) share) {
 	kind, of := "", map[string]any{}
 	if l, ok := left.(map[string]any); ok && len(l) == 1 {
 		for k, v := range l {
@@ -218,8 +218,8 @@ func nftIs(left any) (within func(syn) bool, is func(value any, p syn) share) {
 	switch kind + " " + word("key") + word("protocol") + " " + word("field") {
 	case "meta iif ", "meta iifname ":
 		is = func(value any, _ syn) share {
-			if value == "lo" {
-				return none
+			if name, ok := value.(string); ok {
+				return u.through(name)
 			}
 			return few
 		}
