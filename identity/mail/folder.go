@@ -55,16 +55,19 @@ func (f *Folder) Send(_ context.Context, m identity.Mail) error {
 // kept is how many mails stay in a folder.
 const kept = 1000
 
+// named is what Send names its files: of others' in the folder none is touched.
+const named = "[0-9]*T*Z-??????.eml"
+
 // tidy removes the mails that are too many, the oldest first, as their names say, and
 // what was written before a time by a process that was killed at it.
 func (f *Folder) tidy(before time.Time) {
-	parts, _ := filepath.Glob(filepath.Join(f.Dir, "*.eml.part"))
+	parts, _ := filepath.Glob(filepath.Join(f.Dir, named+".part"))
 	for _, part := range parts {
 		if fi, err := os.Lstat(part); err == nil && fi.ModTime().Before(before) {
 			_ = os.Remove(part)
 		}
 	}
-	mails, _ := filepath.Glob(filepath.Join(f.Dir, "*.eml"))
+	mails, _ := filepath.Glob(filepath.Join(f.Dir, named))
 	for i := range len(mails) - kept {
 		_ = os.Remove(mails[i])
 	}

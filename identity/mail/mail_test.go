@@ -379,21 +379,22 @@ func TestFolderIsBounded(t *testing.T) {
 		write(fmt.Sprintf("20260101T00%04d.000Z-AAAAAA.eml", i))
 	}
 	other, young := write("0-notes.txt"), write("20260101T000000.000Z-BBBBBB.eml.part")
+	theirs, part := write("0-saved.eml"), write("0-saved.eml.part")
 	old := write("20260101T000000.000Z-CCCCCC.eml.part")
-	if err := os.Chtimes(old, time.Time{}, time.Now().Add(-2*time.Hour)); err != nil {
+	if err := errors.Join(os.Chtimes(old, time.Time{}, time.Now().Add(-2*time.Hour)), os.Chtimes(part, time.Time{}, time.Now().Add(-2*time.Hour))); err != nil {
 		t.Fatal(err)
 	}
 	if err := (&mail.Folder{Dir: dir, From: "accounts@example.com"}).Send(t.Context(), note); err != nil {
 		t.Fatal(err)
 	}
-	mails, err := filepath.Glob(filepath.Join(dir, "*.eml"))
+	mails, err := filepath.Glob(filepath.Join(dir, "2*.eml"))
 	if err != nil || len(mails) != 1000 || filepath.Base(mails[0]) != "20260101T000006.000Z-AAAAAA.eml" {
 		t.Errorf("%d mails, from %s, %v", len(mails), mails[0], err)
 	}
 	if b, err := os.ReadFile(mails[len(mails)-1]); err != nil || len(b) == 0 {
 		t.Errorf("the newest is not there: %v", err)
 	}
-	for name, stays := range map[string]bool{other: true, young: true, old: false} {
+	for name, stays := range map[string]bool{other: true, theirs: true, part: true, young: true, old: false} {
 		if _, err := os.Lstat(name); (err == nil) != stays {
 			t.Errorf("%s: %v", name, err)
 		}
