@@ -53,8 +53,8 @@ var backups = Check{
 				broken = append(broken, fault)
 			case fault != "":
 				idle = append(idle, fault)
-			case t.last == "":
-				unknown = append(unknown, word+" has not run yet: systemctl start "+t.service)
+			case t.last == "": // without Persistent= a timer forgets its last run with each start
+				unknown = append(unknown, word+" has not run since the machine started: systemctl start "+t.service)
 			default:
 				good = append(good, word+" last ran "+t.last+", and ended well")
 			}

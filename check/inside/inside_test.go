@@ -499,6 +499,11 @@ func TestEveryCheck(t *testing.T) {
 		}
 		done()
 	}
+	files, while := inside.Bounds()
+	docs, err := os.ReadFile("../../docs/check.md")
+	if says := fmt.Sprintf("looks at %d,%03d files however long it takes, and at what more there are until %.0f seconds are over", files/1000, files%1000, while.Seconds()); err != nil || !strings.Contains(string(docs), says) {
+		t.Errorf("docs/check.md does not say: it %s; %v", says, err)
+	}
 	// What hides behind a path that is longer than the kernel takes at once is not seen.
 	m := fake{files: system(nil), commands: map[string]string{"dpkg-query -S": "util-linux: /bin/su\n"}}.machine(t)
 	fd, err := unix.Open(m.Root, unix.O_DIRECTORY, 0)
@@ -601,6 +606,25 @@ func TestWithoutSystemd(t *testing.T) {
 		}
 		if f := c.Verify(t.Context()); strings.Contains(f.Got, "exit status") || !strings.Contains(f.Got, "systemd does not run here") || !strings.Contains(fmt.Sprint(f.Evidence), "not been booted") {
 			t.Errorf("%s: %+v", c.ID, f)
+		}
+	}
+}
+
+// TestSaysWhy: what is said of a fault is so.
+func TestSaysWhy(t *testing.T) {
+	for id, tt := range map[string]struct {
+		of  fake
+		got string
+	}{
+		"inside/backups": {fake{commands: units(timers("restic-daily", "LastTriggerUSec=", ""))}, "restic-daily.timer has not run since the machine started: "},
+		"inside/renewal": {fake{files: issued(t, -12), commands: units(timers("certbot", "", ""))}, "/etc/letsencrypt/live/a/fullchain.pem ended 12 days ago, and was not renewed"},
+	} {
+		for _, c := range inside.Checks(tt.of.machine(t)) {
+			if c.ID == id {
+				if f := c.Verify(t.Context()); !strings.Contains(f.Got, tt.got) {
+					t.Errorf("%s: %s", id, f.Got)
+				}
+			}
 		}
 	}
 }

@@ -38,7 +38,7 @@ var keyFiles = Check{
 		var open []string
 		n, unread := 0, 0
 		var odd error
-		hidden, err := m.walk(ctx, func(name string, e fs.DirEntry) {
+		hidden, why, err := m.walk(ctx, func(name string, e fs.DirEntry) {
 			if e.IsDir() || !secretName.MatchString(e.Name()) || example.MatchString(e.Name()) {
 				return
 			}
@@ -68,7 +68,7 @@ var keyFiles = Check{
 		case err != nil:
 			return check.Unseen("%d files with secrets are right, but: %v", n, err)
 		case hidden > 0:
-			return check.Unseen("%d files with secrets are right, and %d folders cannot be read: %v", n, hidden, errNotRoot)
+			return check.Unseen("%d files with secrets are right, and %d folders cannot be read: %v", n, hidden, why)
 		case unread > 0:
 			return check.Unseen("%d files with secrets are right, and %d that may hold some cannot be read: %v", n, unread, odd)
 		case n == 0:

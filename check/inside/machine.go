@@ -180,8 +180,8 @@ const (
 )
 
 // walk calls see for every file below the roots, not too deep. hidden are folders
-// that could not be read.
-func (m *Machine) walk(ctx context.Context, see func(name string, e fs.DirEntry)) (hidden int, err error) {
+// that could not be read, and why is the reason for the last.
+func (m *Machine) walk(ctx context.Context, see func(name string, e fs.DirEntry)) (hidden int, why, err error) {
 	n := 0
 	for _, root := range roots {
 		top := m.path(root)
@@ -195,7 +195,9 @@ func (m *Machine) walk(ctx context.Context, see func(name string, e fs.DirEntry)
 			case absent(err):
 				return nil
 			case err != nil:
-				hidden++
+				if hidden, why = hidden+1, err; m.UID != 0 {
+					why = errNotRoot
+				}
 				return nil
 			}
 			if n++; n > mostFiles {
@@ -209,10 +211,10 @@ func (m *Machine) walk(ctx context.Context, see func(name string, e fs.DirEntry)
 			return nil
 		})
 		if werr != nil {
-			return hidden, werr
+			return hidden, why, werr
 		}
 	}
-	return hidden, nil
+	return hidden, why, nil
 }
 
 // lines splits without copying more than once.

@@ -19,10 +19,10 @@ import (
 )
 
 // How much of a disk is looked at: enough files, more than most servers have, however
-// long that takes; of more, as much as can be seen in a while.
+// long that takes; of more, as many as are seen in a while from the start.
 var (
 	enough = 250_000
-	awhile = 3 * time.Second
+	awhile = 15 * time.Second
 )
 
 // elsewhere are folders with the files of other systems, whose root is not this one's;

@@ -51,6 +51,8 @@ var renewal = Check{
 		first, ends, cerr := m.firstToEnd(certs)
 		left := int(ends.Sub(m.Now).Hours() / 24)
 		switch {
+		case len(certs) > 0 && cerr == nil && first != "" && ends.Before(m.Now):
+			return check.Failed(fmt.Sprintf("%s ended %d days ago, and was not renewed", first, -left), "a new one before the old has 20 days, or a quarter of its time", fix)
 		case len(certs) > 0 && cerr == nil && first != "":
 			return check.Failed(fmt.Sprintf("%s ends in %d days, and was not renewed", first, left), "a new one before the old has 20 days, or a quarter of its time", fix)
 		case m.UID != 0:

@@ -28,7 +28,7 @@ var tracked = Check{
 	Verify: func(ctx context.Context, m *Machine) check.Finding {
 		var repos, found []string
 		var odd error
-		hidden, err := m.walk(ctx, func(name string, e fs.DirEntry) {
+		hidden, why, err := m.walk(ctx, func(name string, e fs.DirEntry) {
 			repo := path.Dir(name)
 			switch {
 			case e.Name() == "HEAD" && e.Type().IsRegular() && m.bare(repo):
@@ -72,7 +72,7 @@ var tracked = Check{
 		case odd != nil:
 			return check.Unseen("%v", odd)
 		case hidden > 0:
-			return check.Unseen("%d repositories are right, and %d folders cannot be read: %v", len(repos), hidden, errNotRoot)
+			return check.Unseen("%d repositories are right, and %d folders cannot be read: %v", len(repos), hidden, why)
 		case len(repos) == 0:
 			return check.Moot("no git repository was found on this server: look where the code is, git ls-files | grep -i env")
 		}
