@@ -122,7 +122,7 @@ func silentPort(t *testing.T, ip net.IP, port int) int {
 		port = n.Port
 	}
 	for range 8 {
-		c, err := net.DialTimeout("tcp", net.JoinHostPort(ip.String(), strconv.Itoa(port)), 500*time.Millisecond)
+		c, err := net.DialTimeout("tcp", net.JoinHostPort(ip.String(), strconv.Itoa(port)), 2*time.Second)
 		if err != nil {
 			return port
 		}

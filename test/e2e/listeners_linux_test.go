@@ -25,7 +25,7 @@ func TestTheKernelAgrees(t *testing.T) {
 	defer l.Close()
 	reached := func() (families []string) {
 		for family, address := range map[string]string{"IPv4": "192.0.2.1:8000", "IPv6": "[2001:db8::1]:8000"} {
-			c, err := in(t, w.outside, func() (net.Conn, error) { return net.DialTimeout("tcp", address, 400*time.Millisecond) })
+			c, err := in(t, w.outside, func() (net.Conn, error) { return net.DialTimeout("tcp", address, 2*time.Second) })
 			if err == nil {
 				c.Close()
 				families = append(families, family)
