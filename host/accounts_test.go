@@ -112,6 +112,9 @@ func (c crowd) Ask(q host.Query, args ...string) (string, error) {
 // TestVeryManyAccounts: those of a large directory are looked at for a while, and what is
 // left is unknown.
 func TestVeryManyAccounts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("20,000 accounts")
+	}
 	for name, uid := range map[string]string{"people": "5000", "services": "500"} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

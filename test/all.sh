@@ -25,7 +25,7 @@ code=$?
 wait "$waits" || code=1
 
 left=$((540 - SECONDS))
-"$go" test -v -parallel 3 -timeout 25m ./test/vps -start "$((left > 60 ? left : 60))s" >"$log" 2>&1 &
+"$go" test -v -parallel 4 -timeout 25m ./test/vps -start "$((left > 60 ? left : 60))s" >"$log" 2>&1 &
 servers=$!
 # shellcheck disable=SC2086
 "$go" test -race -short -shuffle=on -timeout 15m -p 2 $others || code=1

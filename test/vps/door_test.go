@@ -18,7 +18,7 @@ func TestFromABareServer(t *testing.T) {
 	t.Parallel()
 	for suite, system := range map[string]string{"bookworm": "Debian 12", "jammy": "Ubuntu 22.04", "noble": "Ubuntu 24.04"} {
 		t.Run(suite, func(t *testing.T) {
-			t.Parallel()
+			inTurn(t)
 			s, o := bare(t, suite, "")
 			site(s)
 			plan := o.MustSSH("root", ringwall+"plan")

@@ -47,7 +47,7 @@ func onBoth(t *testing.T, test func(*testing.T, *vps.Server, *vps.Owner)) {
 	t.Parallel()
 	for _, suite := range []string{vps.Ready, "noble"} {
 		t.Run(suite, func(t *testing.T) {
-			t.Parallel()
+			inTurn(t)
 			s, o := bare(t, suite, "")
 			door(s, "")
 			o.MustSSH("root", "true") // which starts sshd where systemd listens
@@ -104,7 +104,7 @@ func killedAtEveryStep(t *testing.T, s *vps.Server, o *vps.Owner) {
 	if _, err := s.RunEnv([]string{"RINGWALL_POLICY=" + policyFile, "HOSTEXEC_FAULT=4:done"}, "ringwall", "host", "apply", "--yes"); err == nil {
 		t.Fatal("it was to be killed")
 	}
-	if out, err := o.SSH("deploy", "sudo env "+ringwall+"confirm"); err == nil || !strings.Contains(out, "cut short, and cannot be confirmed\nnext: ringwall host rollback") {
+	if out, err := o.SSH("deploy", "sudo env "+ringwall+"confirm"); err == nil || !strings.Contains(out, "cut short, and cannot be confirmed\nnext: ringwall host apply") {
 		t.Errorf("confirmed half: %v\n%s", err, out)
 	}
 	if out := apply(t, o); !strings.Contains(out, "cut short: what it did is undone first") {

@@ -50,6 +50,14 @@ func TestMain(m *testing.M) {
 	}())
 }
 
+// inTurn lets a test's servers run beside each other; but where the time is bounded,
+// one after the other in their test's place: else those of all tests come last.
+func inTurn(t *testing.T) {
+	if *start == 0 {
+		t.Parallel()
+	}
+}
+
 const policyFile = "/etc/ringwall/ringwall.yaml"
 
 // bare boots a server as a provider hands it out, with ringwall and a policy on

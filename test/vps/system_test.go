@@ -20,7 +20,7 @@ func TestSystem(t *testing.T) {
 	t.Parallel()
 	for _, suite := range []string{"bookworm", "trixie", "jammy", "noble"} {
 		t.Run(suite, func(t *testing.T) {
-			t.Parallel()
+			inTurn(t)
 			s, o := bare(t, suite, "")
 			// systemd-nspawn closes all of /proc/sys; the network's part is the server's own.
 			s.Run("sh", "-c", "mkdir /run/p && mount -t proc proc /run/p && mount --bind /run/p/sys/net /proc/sys/net && umount /run/p")
