@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -15,8 +16,10 @@ func (r *Result) clean() {
 	for _, s := range []*string{&r.Got, &r.Want, &r.Fix} {
 		*s = clean(*s)
 	}
+	// Copies: checks that share an answer share its evidence, too, and end at once.
+	r.Evidence, r.Addresses = slices.Clone(r.Evidence), slices.Clone(r.Addresses)
 	if gone := len(r.Evidence) - maxExchanges; gone > 0 {
-		r.Evidence = append(r.Evidence[:1:1], r.Evidence[1+gone:]...)
+		r.Evidence = append(r.Evidence[:1], r.Evidence[1+gone:]...)
 		r.Evidence[1].Sent = fmt.Sprintf("[%d more before this]\n", gone) + r.Evidence[1].Sent
 	}
 	for i, a := range r.Addresses {

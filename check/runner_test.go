@@ -222,3 +222,19 @@ func TestReadyHoldsACheckBack(t *testing.T) {
 		}
 	})
 }
+
+// Two checks may share an answer, and with it the evidence: neither writes in it.
+func TestSharedEvidenceStays(t *testing.T) {
+	shared := check.Passed("seen")
+	shared.Evidence = []check.Exchange{{Sent: "1\x1b"}, {Sent: "2"}, {Sent: "3"}, {Sent: "4"}, {Sent: "5"}, {Sent: "6"}}
+	shared.Addresses = []string{"10.0.0.1\x1b"}
+	r := check.Run(t.Context(), []check.Check{named("a/one", gives(shared)), named("a/other", gives(shared))}, check.Options{})
+	for _, res := range r.Results {
+		if len(res.Evidence) != 4 || res.Evidence[0].Sent != `1\x1b` || res.Evidence[1].Sent != "[2 more before this]\n4" || res.Addresses[0] != `10.0.0.1\x1b` {
+			t.Errorf("%s: %q, %q", res.ID, res.Evidence, res.Addresses)
+		}
+	}
+	if shared.Evidence[0].Sent != "1\x1b" || shared.Evidence[3].Sent != "4" || shared.Addresses[0] != "10.0.0.1\x1b" {
+		t.Errorf("what is shared is now %q, %q", shared.Evidence, shared.Addresses)
+	}
+}
