@@ -17,7 +17,7 @@ test:                       ## all tests; with CI=true fuzzing too, and a missin
 	$(GO) vet ./...
 	GO="$(GO)" test/all.sh
 	$(GO) test -v -run TestEveryCheckIsSabotaged ./cmd/ringwall | sed -n 's/^ *check_proof_test.go:[0-9]*: //p'
-	if [ "$$CI" = true ]; then test/fuzz.sh 15s; fi
+	if [ "$$CI" = true ]; then test/fuzz.sh 10s; fi
 
 quick:                      ## the inner loop: no packages, no race detector, no processes
 	$(GO) vet ./...
