@@ -4,16 +4,16 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ringwall/ringwall/internal/disktest"
 )
 
 // TestServeDiskFull: while the disk is full, who is signed in is served; what would
@@ -26,10 +26,7 @@ func TestServeDiskFull(t *testing.T) {
 	if err := os.Mkdir(disk, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=2m,mode=700"); err != nil {
-		t.Skipf("a small file system cannot be mounted: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(disk, syscall.MNT_DETACH) })
+	disktest.Small(t, disk, "2m")
 	policy, err := os.ReadFile(filepath.Join(s.dir, policyFile))
 	if err != nil {
 		t.Fatal(err)
@@ -92,17 +89,7 @@ store: sqlite:disk/ringwall.db
 	}
 	lock := "/api/admin/users/" + users.Users[1].ID + "/lock"
 
-	ballast, err := os.Create(filepath.Join(disk, "ballast"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for err == nil {
-		_, err = ballast.Write(make([]byte, 4096))
-	}
-	ballast.Close()
-	if !errors.Is(err, syscall.ENOSPC) {
-		t.Fatal(err)
-	}
+	empty := disktest.Fill(t, disk)
 	for round := range 3 {
 		for _, tt := range []struct {
 			method, path, token, body string
@@ -128,9 +115,7 @@ store: sqlite:disk/ringwall.db
 	if _, body = ask("GET", "/api/admin/users", in.Token, ""); strings.Contains(body, `"locked"`) {
 		t.Errorf("somebody is locked: %s", body)
 	}
-	if err := os.Remove(filepath.Join(disk, "ballast")); err != nil {
-		t.Fatal(err)
-	}
+	empty()
 	if status, body := ask("POST", lock, in.Token, ""); status/100 != 2 {
 		t.Errorf("with room again: %d %s", status, body)
 	}

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ringwall/ringwall/internal/disktest"
 )
 
 func content(t *testing.T, file, want string) {
@@ -28,10 +30,7 @@ func content(t *testing.T, file, want string) {
 func TestUndoDiskFull(t *testing.T) {
 	for _, at := range []int{0, 1, 2} {
 		dir, root := t.TempDir(), t.TempDir()
-		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
-			t.Skipf("a small file system cannot be mounted: %v", err)
-		}
-		t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
+		disktest.Small(t, dir, "256k")
 		a, b, gone, made := filepath.Join(dir, "a"), filepath.Join(dir, "b"), filepath.Join(dir, "gone"), filepath.Join(dir, "made")
 		was := map[string]string{a: strings.Repeat("a", 20<<10), b: strings.Repeat("b", 20<<10), made: ""}
 		for file, text := range was {
@@ -53,17 +52,7 @@ func TestUndoDiskFull(t *testing.T) {
 		if err := set.write(changes[:at+1]); err != nil {
 			t.Fatal(err)
 		}
-		ballast, err := os.Create(filepath.Join(dir, "ballast"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for err == nil {
-			_, err = ballast.Write(make([]byte, 4096))
-		}
-		ballast.Close()
-		if !errors.Is(err, syscall.ENOSPC) {
-			t.Fatal(err)
-		}
+		disktest.Fill(t, dir)
 		if err := set.write(changes[at+1:]); !errors.Is(err, syscall.ENOSPC) {
 			t.Fatalf("after %d changes the disk is full: %v", at+1, err)
 		}

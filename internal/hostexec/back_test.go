@@ -13,32 +13,6 @@ import (
 	"github.com/ringwall/ringwall/host"
 )
 
-// TestOlderJournalsStandInNoWay: the newest run is found and undone whatever has become of
-// the journals before it.
-func TestOlderJournalsStandInNoWay(t *testing.T) {
-	m := &Machine{dir: t.TempDir(), tell: func(string) {}}
-	old, err := m.newApply()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(old.journal(), []byte("damage\ndamage\ndamage\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	a, err := m.newApply()
-	if err != nil || a.Number != 2 {
-		t.Fatal(err)
-	}
-	if last, err := m.Last(); err != nil || last == nil || last.Number != 2 {
-		t.Errorf("%v, %+v", err, last)
-	}
-	if err := a.write(record{Event: undone}); err != nil {
-		t.Fatal(err)
-	}
-	if last, err := m.Last(); err == nil {
-		t.Errorf("what was before is not known, and is said to be %+v", last)
-	}
-}
-
 // TestAProcessThatHangs has the timer end after all, so that it is killed and everything
 // is put back.
 func TestAProcessThatHangs(t *testing.T) {

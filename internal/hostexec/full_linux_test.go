@@ -9,16 +9,14 @@ import (
 	"testing"
 
 	"github.com/ringwall/ringwall/host"
+	"github.com/ringwall/ringwall/internal/disktest"
 )
 
 // TestUndoDiskFull: where there is no room for a second file, one is put back with its
 // owner and its mode all the same.
 func TestUndoDiskFull(t *testing.T) {
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
-		t.Skipf("a small file system cannot be mounted: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
+	disktest.Small(t, dir, "64k")
 	a, file, was := &Apply{dir: t.TempDir()}, filepath.Join(dir, "file"), strings.Repeat("w", 8<<10)
 	if err := errors.Join(os.WriteFile(file, []byte(was), 0o640), os.Chown(file, 1234, 1235), os.Chmod(file, 0o640)); err != nil {
 		t.Fatal(err)
@@ -32,17 +30,7 @@ func TestUndoDiskFull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ballast, err := os.Create(filepath.Join(dir, "ballast"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for err == nil {
-		_, err = ballast.Write(make([]byte, 4096))
-	}
-	ballast.Close()
-	if !errors.Is(err, syscall.ENOSPC) {
-		t.Fatal(err)
-	}
+	disktest.Fill(t, dir)
 	if err := a.undo(Step{Change: change, before: before, after: after, Done: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -81,5 +69,11 @@ func TestAnOldJournalHoldsNothingUp(t *testing.T) {
 	}
 	if _, err := m.Applies(); err == nil {
 		t.Error("all are read")
+	}
+	if err := a.write(record{Event: undone}); err != nil {
+		t.Fatal(err)
+	}
+	if last, err := m.Last(); err == nil {
+		t.Errorf("what was before is not known, and is said to be %+v", last)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/ringwall/ringwall/internal/disktest"
 	"github.com/ringwall/ringwall/store"
 	"github.com/ringwall/ringwall/store/sqlitestore"
 )
@@ -16,25 +17,11 @@ import (
 // TestDiskFull fills a small file system.
 func TestDiskFull(t *testing.T) {
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skipf("a small file system cannot be mounted: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
+	disktest.Small(t, dir, "1m")
 	file := filepath.Join(dir, "ringwall.db")
 	s := open(t, file)
 	fill(t, s, 5)
-	ballast := filepath.Join(dir, "ballast")
-	f, err := os.Create(ballast)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for err == nil {
-		_, err = f.Write(make([]byte, 4096))
-	}
-	f.Close()
-	if !errors.Is(err, syscall.ENOSPC) {
-		t.Fatal(err)
-	}
+	empty := disktest.Fill(t, dir)
 
 	var full error
 	done := 0
@@ -56,9 +43,7 @@ func TestDiskFull(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(dir, "backup*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
-	if err := os.Remove(ballast); err != nil {
-		t.Fatal(err)
-	}
+	empty()
 	if err := s.CreateAccount(t.Context(), store.Account{ID: "after", Email: "after"}); err != nil {
 		t.Errorf("with space again: %v", err)
 	}
