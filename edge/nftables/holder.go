@@ -44,10 +44,15 @@ func (h *Holder) Serve(ctx context.Context, l net.Listener, ready func()) (err e
 	if h.Nft == nil {
 		h.Nft = nft
 	}
-	if err := h.replace(ctx, nil, nil); err != nil {
+	err = h.replace(ctx, nil, nil)
+	switch {
+	case ctx.Err() != nil: // told to end while it began: the table may be there
+		err = nil
+	case err != nil:
 		return err
+	default:
+		ready()
 	}
-	ready()
 	var open sync.WaitGroup
 	defer func() {
 		open.Wait()

@@ -282,3 +282,24 @@ func TestNobodyListens(t *testing.T) {
 		t.Error("nobody was told, and that is no error")
 	}
 }
+
+// Who is told to end while the table is being made ends well, and leaves none.
+func TestEndsWhileItBegins(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var scripts []string
+	h := &nftables.Holder{Nft: func(ctx context.Context, script string) error {
+		scripts = append(scripts, script)
+		cancel()
+		return ctx.Err()
+	}}
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Serve(ctx, l, func() { t.Error("it was said to be ready") }); err != nil {
+		t.Error(err)
+	}
+	if last := scripts[len(scripts)-1]; len(scripts) != 2 || !strings.HasSuffix(last, "delete table inet ringwall\n") {
+		t.Errorf("%d scripts, the last is %q", len(scripts), last)
+	}
+}

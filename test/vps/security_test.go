@@ -492,7 +492,7 @@ func (g *guarded) breakBans() {
 	time.Sleep(11 * time.Second) // the file's last seconds are not judged
 	g.fail("host/bans", "the kernel lets it in")
 	g.Run("systemctl", "stop", "ringwall-bans.socket", "ringwall-bans.service")
-	g.fail("host/bans", "ringwall-bans.service is ") // inactive; or failed, if it was in the middle of something
+	g.fail("host/bans", "ringwall-bans.service is inactive")
 	g.Await("the table goes with its service", time.Minute, func() bool { return !strings.Contains(g.ruleset(), "table inet ringwall {") })
 	g.Run("systemctl", "start", "ringwall-bans.service")
 	g.Await("after a stop", 30*time.Second, held)
