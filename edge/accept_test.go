@@ -61,15 +61,17 @@ func TestTrapConnectionsOfOneClient(t *testing.T) {
 		}
 		open = append(open, c)
 	}
+	began := time.Now()
 	for range 2 {
 		if served(t, dialFrom(t, "127.0.0.2", f.address)) {
 			t.Error("served over the cap")
 		}
 	}
+	once := time.Since(began) < time.Second // one event a second
 	if !served(t, dialFrom(t, "127.0.0.3", f.address)) {
 		t.Error("another client pays for the first one's connections")
 	}
-	if _, events := f.take(); len(events) != 1 || events[0].Kind != audit.ConnectionRefused || events[0].Client != netip.MustParseAddr("127.0.0.2") {
+	if _, events := f.take(); len(events) == 0 || once && len(events) > 1 || events[0].Kind != audit.ConnectionRefused || events[0].Client != netip.MustParseAddr("127.0.0.2") {
 		t.Errorf("events %v, want one of %s", events, audit.ConnectionRefused)
 	}
 	open[0].Close()

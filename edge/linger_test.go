@@ -39,14 +39,19 @@ func TestAnswersArriveWhileTheClientWrites(t *testing.T) {
 			if _, err := io.WriteString(server, "an answer"); err != nil {
 				t.Fatal(err)
 			}
+			closed := time.Now()
 			server.Close()
 			for range 5 {
 				time.Sleep(20 * time.Millisecond)
-				if _, err := io.WriteString(client, "and what follows"); err != nil {
+				_, err := io.WriteString(client, "and what follows")
+				if late := time.Since(closed); late >= lingerTime { // this machine has other work
+					t.Skipf("only %v later the client wrote", late)
+				}
+				if err != nil {
 					t.Fatalf("a write within the time that is left to the client: %v", err)
 				}
 			}
-			if answer, err := io.ReadAll(client); err != nil || string(answer) != "an answer" {
+			if answer, err := io.ReadAll(client); string(answer) != "an answer" || err != nil && time.Since(closed) < lingerTime {
 				t.Errorf("%q and %v", answer, err)
 			}
 		})

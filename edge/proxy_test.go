@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/ringwall/ringwall/edge"
+	"github.com/ringwall/ringwall/internal/porttest"
 	"github.com/ringwall/ringwall/policy"
 )
 
@@ -247,13 +248,6 @@ func TestForwardedHostReflectsNothing(t *testing.T) {
 }
 
 func TestUpstreamFailures(t *testing.T) {
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	down := "http://" + closed.Addr().String()
-	closed.Close()
-
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
 	silent := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
@@ -269,14 +263,16 @@ func TestUpstreamFailures(t *testing.T) {
 		name, upstream string
 		status         int
 	}{
-		{"down", down, 502},
+		{"down", "http://" + porttest.Address(t), 502},
 		{"no socket", "unix:" + filepath.Join(t.TempDir(), "none.sock"), 502},
 		{"silent", silent.URL, 504},
 		{"not HTTP", garbage.URL, 502},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := proxyPolicy(tt.upstream)
-			p.Edge.Timeouts.Read = 50 * time.Millisecond
+			if tt.status == http.StatusGatewayTimeout {
+				p.Edge.Timeouts.Read = 50 * time.Millisecond
+			}
 			addr, failures := serveProxyTo(t, p, alice)
 			res, err := http.Get("http://" + addr + "/")
 			if err != nil {

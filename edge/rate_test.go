@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ringwall/ringwall/edge"
+	"github.com/ringwall/ringwall/internal/porttest"
 	"github.com/ringwall/ringwall/policy"
 )
 
@@ -107,12 +108,7 @@ func TestRateIsNginxs(t *testing.T) {
 	if err != nil {
 		t.Skip("nginx is not installed")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
+	address := porttest.Address(t)
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "nginx.conf")
 	content := fmt.Sprintf(`daemon off; master_process off; pid %[1]s/pid; error_log stderr crit;

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ringwall/ringwall/check"
 	"github.com/ringwall/ringwall/edge"
+	"github.com/ringwall/ringwall/internal/porttest"
 )
 
 func TestVerifyRedirect(t *testing.T) {
@@ -64,10 +65,10 @@ func TestVerifyRedirect(t *testing.T) {
 		})
 	}
 	p := sitePolicy()
-	_, port, _ := net.SplitHostPort(nobody(t))
+	_, port, _ := net.SplitHostPort(porttest.Address(t))
 	for _, redirect := range []string{fmt.Sprint("127.0.0.1:", port), "127.0.0.1:0"} {
 		p.Edge.Redirect = redirect
-		if f := verifyEdge(t, "edge/redirect", "https://"+nobody(t), nil, p); f.Verdict != check.Unknown {
+		if f := verifyEdge(t, "edge/redirect", "https://"+porttest.Address(t), nil, p); f.Verdict != check.Unknown {
 			t.Errorf("%s: %+v, want unknown", redirect, f)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/ringwall/ringwall/check"
 	"github.com/ringwall/ringwall/check/probe"
 	"github.com/ringwall/ringwall/edge"
+	"github.com/ringwall/ringwall/internal/porttest"
 	"github.com/ringwall/ringwall/policy"
 )
 
@@ -64,17 +65,6 @@ func sitePolicy() *policy.Policy {
 	p := policy.Default()
 	p.Site = "api.example.com"
 	return p
-}
-
-// nobody is an address where nothing listens.
-func nobody(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	return l.Addr().String()
 }
 
 func TestServedName(t *testing.T) {
@@ -177,7 +167,7 @@ func TestVerifyTLS(t *testing.T) {
 			}
 		})
 	}
-	for name, url := range map[string]string{"down": "https://" + nobody(t), "no TLS": "http://" + nobody(t)} {
+	for name, url := range map[string]string{"down": "https://" + porttest.Address(t), "no TLS": "http://" + porttest.Address(t)} {
 		if f := verifyEdge(t, "edge/tls", url, nil, sitePolicy()); f.Verdict != check.Unknown {
 			t.Errorf("%s: %+v, want unknown", name, f)
 		}
@@ -233,7 +223,7 @@ func TestVerifyCertificate(t *testing.T) {
 			}
 		})
 	}
-	if f := verifyEdge(t, "edge/certificate", "https://"+nobody(t), nil, sitePolicy()); f.Verdict != check.Unknown {
+	if f := verifyEdge(t, "edge/certificate", "https://"+porttest.Address(t), nil, sitePolicy()); f.Verdict != check.Unknown {
 		t.Errorf("down: %+v, want unknown", f)
 	}
 }
@@ -259,7 +249,7 @@ func TestVerifyKeyExchange(t *testing.T) {
 			t.Errorf("%s: %+v, want %v with %q", tt.name, f, tt.want, tt.got)
 		}
 	}
-	if f := verifyEdge(t, "edge/key-exchange", "https://"+nobody(t), nil, sitePolicy()); f.Verdict != check.Unknown {
+	if f := verifyEdge(t, "edge/key-exchange", "https://"+porttest.Address(t), nil, sitePolicy()); f.Verdict != check.Unknown {
 		t.Errorf("down: %+v, want unknown", f)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/ringwall/ringwall/audit"
 	"github.com/ringwall/ringwall/edge"
+	"github.com/ringwall/ringwall/internal/porttest"
 )
 
 // eventLog keeps the kinds of upstream events.
@@ -51,16 +52,6 @@ func severalUpstreams(t *testing.T, health string, urls ...string) (addr string,
 	t.Cleanup(srv.Close)
 	t.Cleanup(proxy.Close)
 	return srv.Listener.Addr().String(), proxy, events
-}
-
-func unusedAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func named(name string) func(net.Conn, *bufio.Reader) {
@@ -119,7 +110,7 @@ func TestBusyUpstreamGetsFewer(t *testing.T) {
 
 // One that takes no connection costs no request, and is out.
 func TestUpstreamThatIsDownIsPassedOver(t *testing.T) {
-	down := unusedAddress(t)
+	down := porttest.Address(t)
 	b := newRawUpstream(t, named("b"))
 	addr, proxy, events := severalUpstreams(t, "", "http://"+down, b.url)
 	for i, request := range []string{get("GET", ""), get("POST", "Content-Length: 2\r\n") + "hi", get("POST", throughHTTPUtil+"Content-Length: 2\r\n") + "hi", get("GET", throughHTTPUtil)} {
@@ -150,7 +141,7 @@ func TestUpstreamThatIsDownIsPassedOver(t *testing.T) {
 }
 
 func TestAllUpstreamsDown(t *testing.T) {
-	addr, proxy, events := severalUpstreams(t, "", "http://"+unusedAddress(t), "http://"+unusedAddress(t))
+	addr, proxy, events := severalUpstreams(t, "", "http://"+porttest.Address(t), "http://"+porttest.Address(t))
 	for range 3 {
 		for _, extra := range []string{"", throughHTTPUtil} {
 			if got := askRaw(t, addr, get("GET", extra)); got.status != 502 {

@@ -22,6 +22,7 @@ import (
 	"github.com/ringwall/ringwall/audit"
 	"github.com/ringwall/ringwall/edge"
 	"github.com/ringwall/ringwall/edge/http3"
+	"github.com/ringwall/ringwall/internal/porttest"
 	"github.com/ringwall/ringwall/internal/state"
 	"github.com/ringwall/ringwall/policy"
 )
@@ -51,14 +52,8 @@ func serve(t *testing.T, keys string, h http.HandlerFunc) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{roots: x509.NewCertPool()}
+	s := &site{address: porttest.Address(t), roots: x509.NewCertPool()}
 	s.roots.AppendCertsFromPEM(pem)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.address = l.Addr().String()
-	l.Close()
 	p, err := policy.Parse("", fmt.Appendf(nil, `
 site: localhost
 edge: {http3: true, listen: "%s", redirect: "127.0.0.1:0", tls: {cert: "%s", key: "%s"}, rate: {requests: 100000}, %s}

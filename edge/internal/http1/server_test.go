@@ -356,6 +356,7 @@ func TestCloseCancels(t *testing.T) {
 
 // TestDeadlinesOfHandlers: one that a handler set holds for its request alone.
 func TestDeadlinesOfHandlers(t *testing.T) {
+	tried := make(chan struct{}, 1)
 	_, address := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		c := http.NewResponseController(w)
 		if err := errors.Join(c.SetReadDeadline(time.Unix(1, 0)), c.SetWriteDeadline(time.Now().Add(time.Hour))); err != nil {
@@ -366,6 +367,7 @@ func TestDeadlinesOfHandlers(t *testing.T) {
 				t.Errorf("a read past its deadline: %v", err)
 			}
 			_ = c.SetReadDeadline(time.Time{})
+			tried <- struct{}{}
 		}
 	})
 	c, in := dial(t, address, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n")
@@ -374,7 +376,7 @@ func TestDeadlinesOfHandlers(t *testing.T) {
 		_, err := http.ReadResponse(in, nil)
 		answered <- err
 	}()
-	time.Sleep(50 * time.Millisecond)
+	waited(t, tried, "a read past its deadline")
 	io.WriteString(c, "abc"+get)
 	if err := waited(t, answered, "the first answer"); err != nil {
 		t.Fatal(err)
