@@ -33,6 +33,31 @@ func cmdFrom(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// cmdAttack asks $URL from a loopback address for each path, and is hung up on:
+// attack ADDRESS PATH ... The connections are there before the first request, as
+// points towards a ban are forgotten while handshakes are made.
+func cmdAttack(ts *testscript.TestScript, _ bool, args []string) {
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(ts.Getenv("URL"), "https://"))
+	ts.Check(err)
+	var conns []net.Conn
+	for range args[1:] {
+		d := &tls.Dialer{NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(args[0])}, Timeout: patience},
+			Config: &tls.Config{ServerName: "localhost", InsecureSkipVerify: true}}
+		c, err := d.Dial("tcp", "127.0.0.1:"+port)
+		ts.Check(err)
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(patience))
+		conns = append(conns, c)
+	}
+	for i, path := range args[1:] {
+		_, err := io.WriteString(conns[i], "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		ts.Check(err)
+		if b, err := io.ReadAll(conns[i]); len(b) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+			ts.Fatalf("%s from %s: %q, %v, want the end", path, args[0], b, err)
+		}
+	}
+}
+
 func askFrom(address, at, method, path, body string) (string, error) {
 	gone := func(err error, what string) (string, error) {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
@@ -44,13 +69,13 @@ func askFrom(address, at, method, path, body string) (string, error) {
 	if err != nil {
 		return "error", err
 	}
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}, Timeout: 5 * time.Second}
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}, Timeout: patience}
 	raw, err := d.Dial("tcp", net.JoinHostPort("127.0.0.1", port))
 	if err != nil {
 		return gone(err, "dropped")
 	}
 	defer raw.Close()
-	_ = raw.SetDeadline(time.Now().Add(8 * time.Second))
+	_ = raw.SetDeadline(time.Now().Add(patience))
 	c := tls.Client(raw, &tls.Config{ServerName: "localhost", InsecureSkipVerify: true}) // who answers is not in question
 	if err := c.Handshake(); err != nil {
 		return gone(err, "dropped")

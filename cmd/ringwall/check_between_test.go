@@ -11,12 +11,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/ringwall/ringwall/check"
 	"github.com/ringwall/ringwall/check/probe"
+	"github.com/ringwall/ringwall/internal/porttest"
 	"github.com/ringwall/ringwall/policy"
 )
 
@@ -33,16 +35,13 @@ func lookHard(t *testing.T, url string, roots *x509.CertPool, timeout time.Durat
 	if err != nil {
 		t.Fatal(err)
 	}
-	shut := httptest.NewServer(nil)
-	_, plain, _ := net.SplitHostPort(shut.Listener.Addr().String())
-	shut.Close()
-	r := &lookingRun{client: c, flags: checkFlags{only: only, plainPort: plain}}
+	r := &lookingRun{client: c, flags: checkFlags{only: only, plainPort: strconv.Itoa(porttest.Port(t))}}
 	_, r.fresh = c.Fresh()
 	checks, err := r.choose(&target{url: url, policy: p, held: held})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return check.Run(t.Context(), checks, check.Options{PerCheck: 5 * time.Second})
+	return check.Run(t.Context(), checks, check.Options{PerCheck: 5 * max(timeout, time.Second)})
 }
 
 // TestErrorsOfAProxyProveNothing: what stands before an API that is down, or before
@@ -123,7 +122,7 @@ func TestALimitIsNoRefusal(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := map[bool]check.Verdict{true: check.Unknown, false: check.Pass}[limit]
-		for _, res := range lookHard(t, "https://example.com:"+port, roots, time.Second, false, checks...).Results {
+		for _, res := range lookHard(t, "https://example.com:"+port, roots, patience, false, checks...).Results {
 			if res.Verdict != want {
 				t.Errorf("with a limit %v, %s: %v %s", limit, res.ID, res.Verdict, res.Got)
 			}
@@ -219,7 +218,7 @@ func TestWhatToTypeForWhatWasNotMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	told := 0
-	for _, res := range lookHard(t, "https://example.com:"+port, x509.NewCertPool(), time.Second, false, "outside/nosniff", "outside/hsts", "outside/cors").Results {
+	for _, res := range lookHard(t, "https://example.com:"+port, x509.NewCertPool(), patience, false, "outside/nosniff", "outside/hsts", "outside/cors").Results {
 		if res.Verdict != check.Unknown {
 			t.Errorf("%s: %v %s", res.ID, res.Verdict, res.Got)
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -277,7 +276,8 @@ func TestPointsNotEarnedAreGivenBack(t *testing.T) {
 			}
 			return check.Passed("seen")
 		})}}, check.Options{})
-		if got := b.left(time.Now()); math.Round(got) != tt.want {
+		// Of fifty, one is forgotten in nine seconds.
+		if got := b.left(time.Now()); got > tt.want+0.5 || got < 0.9*tt.want-0.5 {
 			t.Errorf("%s: %.1f points are held against this address, want %.0f", name, got, tt.want)
 		}
 	}

@@ -33,7 +33,7 @@ func (r reports) Write(b []byte) (int, error) {
 // until waits for a report with some words in it.
 func (r reports) until(t *testing.T, words string) {
 	t.Helper()
-	for end := time.After(20 * time.Second); ; {
+	for end := time.After(patience); ; {
 		select {
 		case text := <-r:
 			if strings.Contains(text, words) {
@@ -93,7 +93,7 @@ watch: {mail: [ops@example.com], events: [check.drifted]}
 	}
 	open.Store(true)
 	out.until(t, "0 pass, 1 fail")
-	for end := time.Now().Add(10 * time.Second); mails() == "" && time.Now().Before(end); {
+	for end := time.Now().Add(patience); mails() == "" && time.Now().Before(end); {
 		out.until(t, "0 pass, 1 fail")
 	}
 	if text := mails(); strings.Count(text, "- check.drifted") != 1 || !strings.Contains(text, "app/nosniff") {
@@ -113,7 +113,7 @@ watch: {mail: [ops@example.com], events: [check.drifted]}
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		t.Fatal("it does not end")
 	}
 	if n := strings.Count(mails(), "- check.drifted"); n != 2 {
@@ -143,14 +143,14 @@ func TestWatchGoesOn(t *testing.T) {
 	go func() { done <- watchChecks(ctx, io.Discard, f, &target{url: s.URL, policy: policy.Default()}) }()
 	until := func(what string, is func() bool) {
 		t.Helper()
-		for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
+		for end := time.Now().Add(patience); !is(); time.Sleep(20 * time.Millisecond) {
 			select {
 			case err := <-done:
 				t.Fatalf("%s: it ended: %v", what, err)
 			default:
 			}
 			if time.Now().After(end) {
-				t.Fatalf("%s: not within 20 s", what)
+				t.Fatalf("%s: not within %v", what, patience)
 			}
 		}
 	}
@@ -288,7 +288,7 @@ watch: {webhook: "%s", events: [check.drifted]}
 		cmd, log := start()
 		select {
 		case <-asked:
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("%s: nobody tells the receiver\n%s", name, log)
 		}
 		if moved() {
@@ -310,10 +310,10 @@ watch: {webhook: "%s", events: [check.drifted]}
 		if !strings.Contains(body, "app/nosniff: pass -\\u003e fail") && !strings.Contains(body, "app/nosniff: pass -> fail") {
 			t.Errorf("the receiver was told:\n%s", body)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("the receiver is up, and was not told\n%s", log)
 	}
-	for end := time.Now().Add(10 * time.Second); !moved(); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(patience); !moved(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("all was told, and the baseline stays\n%s", log)
 		}

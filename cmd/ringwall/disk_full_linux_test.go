@@ -51,7 +51,7 @@ store: sqlite:disk/ringwall.db
 	}
 	server := s.command("serve")
 	s.start(t, server)
-	clients := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: upgradeName}}, Timeout: 20 * time.Second}
+	clients := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: upgradeName}}, Timeout: patience}
 	ask := func(method, path, token, body string) (int, string) {
 		t.Helper()
 		req, err := http.NewRequest(method, s.url+path, strings.NewReader(body))
@@ -134,7 +134,7 @@ store: sqlite:disk/ringwall.db
 		return strings.Contains(told, "the audit chain is not written") && strings.Contains(told, "account.locked") && strings.Contains(told, "auth.failed")
 	}
 	told := ""
-	for end := time.Now().Add(time.Minute); !has(told) && time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(patience); !has(told) && time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 		told = verify("with room again")
 	}
 	if !has(told) {

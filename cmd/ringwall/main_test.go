@@ -31,6 +31,9 @@ import (
 	"github.com/ringwall/ringwall/internal/porttest"
 )
 
+// patience is how long a test waits for what must come, however busy the machine.
+const patience = time.Minute
+
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"ringwall": main})
 }
@@ -52,6 +55,7 @@ func TestMain(m *testing.M) {
 //	request PATH    asks $URL in the background, once the hanging API has it returns
 //	taken NAME      takes a port, and puts its address into $NAME
 //	from ADDRESS WANT METHOD PATH [BODY]   asks $URL from a loopback address
+//	attack ADDRESS PATH ...   asks for each path from a loopback address, and is hung up on
 //	site NAME       writes site.pem and site.key for a host, and asks for it from now on as $SITE
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -60,7 +64,7 @@ func TestScripts(t *testing.T) {
 		Setup:               setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start": cmdStart, "signal": cmdSignal, "ended": cmdEnded, "fetch": cmdFetch, "logged": cmdLogged, "signin": cmdSignIn,
-			"notified": cmdNotified, "refused": cmdRefused, "exits": cmdExits, "dated": cmdDated, "hang": cmdHang, "request": cmdRequest, "taken": cmdTaken, "site": cmdSite, "from": cmdFrom,
+			"notified": cmdNotified, "refused": cmdRefused, "exits": cmdExits, "dated": cmdDated, "hang": cmdHang, "request": cmdRequest, "taken": cmdTaken, "site": cmdSite, "from": cmdFrom, "attack": cmdAttack,
 		},
 	})
 }
@@ -163,7 +167,7 @@ func cmdEnded(ts *testscript.TestScript, _ bool, args []string) {
 		if code := strconv.Itoa(s.cmd.ProcessState.ExitCode()); code != args[0] {
 			ts.Fatalf("the server ended with %s: %s", code, ts.ReadFile("log"))
 		}
-	case <-time.After(8 * time.Second):
+	case <-time.After(patience):
 		ts.Fatalf("the server does not end")
 	}
 	s.cmd = nil
@@ -214,7 +218,7 @@ func cmdFetch(ts *testscript.TestScript, _ bool, args []string) {
 func cmdLogged(ts *testscript.TestScript, _ bool, args []string) {
 	n, err := strconv.Atoi(args[1])
 	ts.Check(err)
-	deadline := time.Now().Add(8 * time.Second)
+	deadline := time.Now().Add(patience)
 	for strings.Count(ts.ReadFile("log"), args[0]) < n {
 		if time.Now().After(deadline) {
 			ts.Fatalf("the log does not hold %q %d times:\n%s", args[0], n, ts.ReadFile("log"))
@@ -224,7 +228,7 @@ func cmdLogged(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func cmdRefused(ts *testscript.TestScript, _ bool, _ []string) {
-	for deadline := time.Now().Add(8 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		c, err := net.Dial("tcp", strings.TrimPrefix(ts.Getenv("URL"), "https://"))
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			return
@@ -238,7 +242,7 @@ func cmdRefused(ts *testscript.TestScript, _ bool, _ []string) {
 
 func cmdNotified(ts *testscript.TestScript, _ bool, args []string) {
 	c := of(ts).manager
-	ts.Check(c.SetReadDeadline(time.Now().Add(8 * time.Second)))
+	ts.Check(c.SetReadDeadline(time.Now().Add(patience)))
 	for buf := make([]byte, 4096); ; {
 		n, err := c.Read(buf)
 		ts.Check(err)

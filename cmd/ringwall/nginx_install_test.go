@@ -91,7 +91,7 @@ func TestInstallOutlivesItsSession(t *testing.T) {
 	w.Close()
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		if _, err := os.Stat(filepath.Join(dir, "asked")); err == nil {
 			break
 		}

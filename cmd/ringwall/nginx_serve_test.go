@@ -45,7 +45,7 @@ func TestServeReloadsTheNginxThatItIsBehind(t *testing.T) {
 
 	status := func(from byte) int { // 0: the connection is closed
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 9, 9, from)}, Timeout: 5 * time.Second}
-		c := http.Client{Transport: &http.Transport{DialContext: d.DialContext, TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: upgradeName}, DisableKeepAlives: true}, Timeout: 5 * time.Second}
+		c := http.Client{Transport: &http.Transport{DialContext: d.DialContext, TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: upgradeName}, DisableKeepAlives: true}, Timeout: 20 * time.Second}
 		req, _ := http.NewRequest("GET", s.url+"/", nil)
 		req.Host = upgradeName
 		res, err := c.Do(req)
@@ -63,9 +63,9 @@ func TestServeReloadsTheNginxThatItIsBehind(t *testing.T) {
 	}
 	await := func(what string, ok func() bool) {
 		t.Helper()
-		for deadline := time.Now().Add(40 * time.Second); !ok(); time.Sleep(50 * time.Millisecond) {
+		for deadline := time.Now().Add(patience); !ok(); time.Sleep(50 * time.Millisecond) {
 			if time.Now().After(deadline) {
-				t.Fatalf("%s: not within 40 s\n%s", what, s.logged())
+				t.Fatalf("%s: not within %v\n%s", what, patience, s.logged())
 			}
 		}
 	}

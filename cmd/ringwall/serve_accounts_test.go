@@ -12,7 +12,7 @@ import (
 )
 
 func cmdSignIn(ts *testscript.TestScript, _ bool, args []string) {
-	for deadline := time.Now().Add(8 * time.Second); !strings.Contains(ts.ReadFile("out"), "accounts to sign in with"); {
+	for deadline := time.Now().Add(patience); !strings.Contains(ts.ReadFile("out"), "accounts to sign in with"); {
 		if time.Now().After(deadline) {
 			ts.Fatalf("there are no accounts: %s", ts.ReadFile("log"))
 		}

@@ -62,7 +62,7 @@ func activated(t *testing.T, s *upgradeSite, names string, sockets []string, env
 	if err != nil {
 		t.Skip(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	t.Cleanup(cancel)
 	args := []string{"--fdname=" + names}
 	for _, at := range sockets {
@@ -98,7 +98,7 @@ func freePorts(t *testing.T, n int) (addresses []string) {
 // connect waits until the tool listens, which starts the server.
 func connect(t *testing.T, address string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // it says nothing when it does
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // it says nothing when it does
 		c, err := net.Dial("tcp", address)
 		if err == nil {
 			c.Close()
@@ -118,7 +118,7 @@ func TestSocketsOfSystemdAreServed(t *testing.T) {
 	client := &http.Client{
 		Transport:     &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: upgradeName}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Timeout:       10 * time.Second,
+		Timeout:       patience,
 	}
 	for url, want := range map[string]int{"https://" + at[0] + "/healthz": 200, "http://" + at[1] + "/": 308} {
 		req, err := http.NewRequest("GET", url, nil)

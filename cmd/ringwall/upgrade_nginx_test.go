@@ -98,7 +98,7 @@ http {
 			t.Logf("nginx said %s", b)
 		}
 	})
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		if c, err := net.Dial("tcp", https); err == nil {
 			c.Close()
 			return s
@@ -122,7 +122,7 @@ func (s *upgradeSite) hears(t *testing.T, client string) {
 	if _, err := fmt.Fprintf(conn, `<190>Nov 26 01:02:03 ringwall: %s {"why":"scanner","client":%q,"method":"GET","path":"/.env","request":"GET /.env HTTP/1.1"}`, proofOfTests, client); err != nil {
 		t.Fatalf("nobody hears nginx: %v", err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(s.logged(), client); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !strings.Contains(s.logged(), client); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("an event of nginx is not in the log:\n%s", s.logged())
 		}

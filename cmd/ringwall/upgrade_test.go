@@ -225,7 +225,7 @@ func (s *upgradeSite) load(t *testing.T) (asked *atomic.Int64, stop func()) {
 // more waits for that many requests more.
 func (s *upgradeSite) more(t *testing.T, asked *atomic.Int64, n int64) {
 	t.Helper()
-	end, deadline := asked.Load()+n, time.Now().Add(20*time.Second)
+	end, deadline := asked.Load()+n, time.Now().Add(patience)
 	for asked.Load() < end {
 		if t.Failed() || time.Now().After(deadline) {
 			t.Fatalf("%d requests of %d were answered", asked.Load(), end)
@@ -237,7 +237,7 @@ func (s *upgradeSite) more(t *testing.T, asked *atomic.Int64, n int64) {
 // awaitNotice reads what the service manager is told.
 func awaitNotice(t *testing.T, manager *net.UnixConn, want string) {
 	t.Helper()
-	if err := manager.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := manager.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	for b := make([]byte, 4096); ; {
@@ -309,7 +309,7 @@ func TestUpgradeLosesNothing(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // it is nobody's child
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // it is nobody's child
 		c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "https://"))
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			break
@@ -355,10 +355,10 @@ func TestUpgradeHandsUDPOver(t *testing.T) {
 	serve := s.command("serve")
 	serve.Env = append(serve.Env, "RINGWALL_EDGE_HTTP3=true", "RINGWALL_EDGE_LISTEN="+at)
 	s.start(t, serve)
-	ask := func() error {
+	ask := func(within time.Duration) error {
 		tr := &http3.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: upgradeName}}
 		defer tr.Close()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), within)
 		defer cancel()
 		req, err := http.NewRequestWithContext(ctx, "GET", "https://"+at+"/", nil)
 		if err != nil {
@@ -375,7 +375,7 @@ func TestUpgradeHandsUDPOver(t *testing.T) {
 		}
 		return nil
 	}
-	if err := ask(); err != nil {
+	if err := ask(patience); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -386,8 +386,8 @@ func TestUpgradeHandsUDPOver(t *testing.T) {
 		if s.pid() == before {
 			t.Error("the old server serves")
 		}
-		for deadline := time.Now().Add(15 * time.Second); ; {
-			err := ask()
+		for deadline := time.Now().Add(patience); ; {
+			err := ask(time.Second)
 			if err == nil {
 				break
 			}
@@ -395,10 +395,14 @@ func TestUpgradeHandsUDPOver(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		var failed []error
 		for range 20 { // were the packets shared, half of these would fail
-			if err := ask(); err != nil {
-				t.Fatal(err)
+			if err := ask(time.Second); err != nil {
+				failed = append(failed, err)
 			}
+		}
+		if len(failed) > 3 { // a busy machine is late now and then
+			t.Fatalf("%d of 20 requests failed: %v", len(failed), failed)
 		}
 	}
 	if err := s.cmd.Wait(); err != nil {
