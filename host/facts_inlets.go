@@ -66,36 +66,84 @@ func unquoted(line string) (words []string) {
 	return words
 }
 
-// An inlet is a way by which packets come in: the rules that lead from INPUT to one
-// that accepts. A packet meets all of them.
-type inlet []filterRule
+// An inlet is a way by which a stranger's packets come in: the rules that lead from
+// INPUT to one that accepts, all of which a packet meets.
+type inlet struct {
+	rules []filterRule
+	in    []packets // that come in; or fewer of them
+}
 
-// inlets are all ways in. What drops on one is not looked at: it may let pass more
-// than it seems to. A queue is a way in, since a program decides there.
-func inlets(chains map[string][]filterRule) ([]inlet, error) {
-	var out []inlet
-	left := 100_000
-	var walk func(chain string, path inlet) error
-	walk = func(chain string, path inlet) error {
-		for _, r := range chains[chain] {
-			if left--; left < 0 {
-				return errors.New("there are more ways through the rules than can be looked at")
+// inlets are all ways in for a stranger. The first rule that fits a packet decides, as
+// in the kernel; one of which it cannot be told what it fits drops nobody here, and
+// accepts all that it may. A queue is a way in, since a program decides there.
+func inlets(chains map[string][]filterRule, s stranger) ([]inlet, error) {
+	w := walk{chains: chains, said: map[string][]reading{}, left: 100_000}
+	for name, rules := range chains {
+		for _, r := range rules {
+			w.said[name] = append(w.said[name], s.read(r))
+		}
+	}
+	_, err := w.through("INPUT", []packets{s.all}, nil)
+	return w.out, err
+}
+
+type walk struct {
+	chains map[string][]filterRule
+	said   map[string][]reading
+	left   int // steps that may be made yet
+	out    []inlet
+}
+
+// through returns the packets that come to the end of a chain, or turn back in it.
+func (w *walk) through(chain string, in []packets, path []filterRule) (back []packets, err error) {
+	for i, r := range w.chains[chain] {
+		if w.left -= 1 + len(in); w.left < 0 {
+			return nil, errors.New("there are more ways through the rules than can be looked at")
+		}
+		said := w.said[chain][i]
+		var met, rest []packets
+		for _, p := range in {
+			both := p.and(said.most)
+			switch {
+			case both.none():
+				rest = append(rest, p)
+				continue
+			case said.sure:
+				rest = append(rest, p.without(said.most)...)
+			default:
+				rest = append(rest, p)
 			}
-			way := append(slices.Clone(path), r)
-			to := r.is("-j", "-g")
-			if to == "ACCEPT" || to == "NFQUEUE" {
-				out = append(out, way)
-			} else if err := walk(to, way); err != nil {
-				return err
+			met = append(met, both)
+		}
+		if len(met) == 0 {
+			continue
+		}
+		way := append(slices.Clone(path), r)
+		switch to := said.to; {
+		case to == "ACCEPT", to == "NFQUEUE", to == "QUEUE":
+			w.out = append(w.out, inlet{way, met})
+			in = rest
+		case to == "DROP", to == "REJECT":
+			in = rest
+		case to == "RETURN":
+			back, in = append(back, met...), rest
+		default: // of a target that is no chain all comes back
+			left, err := w.through(to, met, way)
+			switch {
+			case err != nil:
+				return nil, err
+			case said.forGood:
+				back, in = append(back, left...), rest
+			case said.sure && !slices.EqualFunc(left, met, packets.same): // else in has them all
+				in = append(rest, left...)
 			}
 		}
-		return nil
 	}
-	return out, walk("INPUT", nil)
+	return append(back, in...), nil
 }
 
 // wants reports whether one of the rules does.
-func (in inlet) wants(what func(filterRule) bool) bool { return slices.ContainsFunc(in, what) }
+func (in inlet) wants(what func(filterRule) bool) bool { return slices.ContainsFunc(in.rules, what) }
 
 // through reports whether a way leads through a chain.
 func (in inlet) through(chain string) bool {
@@ -103,58 +151,13 @@ func (in inlet) through(chain string) bool {
 }
 
 // last is the rule that accepts.
-func (in inlet) last() string { return in[len(in)-1].line }
+func (in inlet) last() string { return in.rules[len(in.rules)-1].line }
 
-// protocol is tcp, udp or another, "" when it may be any.
-func (in inlet) protocol() string {
-	for _, r := range in {
-		if p := r.is("-p"); p != "" {
-			return p
-		}
-	}
-	return ""
-}
-
-// ports are those of each rule that names some, as iptables writes them.
-func (in inlet) ports() (sets [][]string) {
-	for _, r := range in {
-		if p := r.is("--dport", "--dports"); p != "" {
-			sets = append(sets, strings.Split(p, ","))
-		}
-	}
-	return sets
-}
-
-// harmless reports what every server lets in, and ufw too: from the machine itself,
-// answers, what the network says of itself, an address for its interface, and what
-// is sent to a group of machines.
-func (in inlet) harmless() bool {
-	switch in.protocol() {
-	case "icmp", "ipv6-icmp":
-		return true
-	case "udp":
-		if in.wants(func(r filterRule) bool {
-			return r.is("--sport") == "67" && r.is("--dport") == "68" || r.is("--sport") == "547" && r.is("--dport") == "546"
-		}) {
-			return true
-		}
-	}
+// leases reports a way for who gives the machine an address, which every server has.
+func (in inlet) leases() bool {
 	return in.wants(func(r filterRule) bool {
-		if r.is("-i") == "lo" {
-			return true
-		}
-		if to, err := netip.ParsePrefix(r.is("-d")); err == nil && (to.Addr().IsMulticast() && (to.Bits() >= 8 || to.Addr().Is4() && to.Bits() >= 4) || to.Addr().IsLoopback() && to.Bits() >= 8) {
-			return true
-		}
-		state := r.is("--ctstate", "--state")
-		return state != "" && !slices.ContainsFunc(strings.Split(state, ","), func(s string) bool { return s != "RELATED" && s != "ESTABLISHED" })
+		return r.is("-p") == "udp" && (r.is("--sport") == "67" && r.is("--dport") == "68" || r.is("--sport") == "547" && r.is("--dport") == "546")
 	})
-}
-
-// fromInside reports a way for those behind an interface that does not lead out, such
-// as a bridge of containers.
-func (in inlet) fromInside(uplinks []string) bool {
-	return in.wants(func(r filterRule) bool { return r.is("-i") != "" && !leadsOut(r.is("-i"), uplinks) })
 }
 
 // from reports a way for those of some addresses alone, of which which says.

@@ -204,14 +204,10 @@ func verifyFirewall(p *policy.Policy, f *Facts) check.Finding {
 	if err != nil {
 		return check.Unseen("%v", err)
 	}
-	families := []bool{false}
-	if six {
-		families = append(families, true)
-	}
-	for _, ipv6 := range families {
-		name, chain := "IPv4", "ufw-user-input"
+	for _, ipv6 := range families(six) {
+		name := "IPv4"
 		if ipv6 {
-			name, chain = "IPv6", "ufw6-user-input"
+			name = "IPv6"
 		}
 		lines, err := f.Filter(ipv6)
 		if err != nil {
@@ -223,7 +219,7 @@ func verifyFirewall(p *policy.Policy, f *Facts) check.Finding {
 		if !slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "-A INPUT -j ufw") }) {
 			return check.Failed(name+": the rules of ufw are not in force", want, "ufw reload")
 		}
-		if f := judgeOpen(name, chain, lines, rules, uplinks, listeners); f.Verdict != check.Pass {
+		if f := judgeOpen(name, ipv6, lines, rules, uplinks, listeners); f.Verdict != check.Pass {
 			return f
 		}
 	}
@@ -291,13 +287,13 @@ var takesAway = regexp.MustCompile(`^(flush ruleset\b|(flush|delete|destroy) tab
 
 // judgeOpen compares what the kernel lets everybody reach, by whatever chain, with
 // the rules.
-func judgeOpen(name, chain string, lines, rules, uplinks []string, listeners []Listener) check.Finding {
+func judgeOpen(name string, ipv6 bool, lines, rules, uplinks []string, listeners []Listener) check.Finding {
 	const want, fix = "everything is refused but the ports that host.firewall.open names", "ringwall host apply"
-	holes, closed, err := compareOpen(chain, lines, rules, uplinks, listeners)
+	holes, closed, err := compareOpen(ipv6, lines, rules, uplinks, listeners)
 	switch {
 	case err != nil:
 		return check.Unseen("the live rules of %s: %v", name, err)
-	case len(holes) > 0 && !holes[0].through(chain):
+	case len(holes) > 0 && !holes[0].through(ufwChain(ipv6)):
 		return check.Failed(name+": "+besideUFW+holes[0].last(), want, findHole)
 	case len(holes) > 0:
 		return check.Failed(name+": open to everybody, and not in the policy: "+holes[0].last(), want, fix+", or name it in host.firewall.open")
@@ -316,31 +312,40 @@ const (
 // ports of the rules that no way leads to. What ufw has from some addresses alone is
 // its owner's own word; of others that counts for networks that are no part of the
 // Internet.
-func compareOpen(chain string, lines, rules, uplinks []string, listeners []Listener) (holes []inlet, closed []string, err error) {
+func compareOpen(ipv6 bool, lines, rules, uplinks []string, listeners []Listener) (holes []inlet, closed []string, err error) {
 	open := map[string]bool{}
 	for _, rule := range rules {
 		open[strings.Fields(rule)[1]] = false
 	}
-	ways, err := inlets(filterRules(lines))
+	chains := filterRules(lines)
+	s := newStranger(chains, uplinks, ipv6)
+	ways, err := inlets(chains, s)
 	for _, way := range ways {
-		own := way.through(chain)
-		if way.harmless() || way.fromInside(uplinks) || way.from(func(p netip.Prefix) bool { return private(p) || own && !tooMany(p) }) {
+		own := way.through(ufwChain(ipv6))
+		if way.leases() || own && way.from(func(p netip.Prefix) bool { return !tooMany(p) }) {
 			continue
 		}
-		named := slices.ContainsFunc(way.ports(), func(ports []string) bool {
-			return !slices.ContainsFunc(ports, func(port string) bool {
-				at := port + "/" + way.protocol()
-				if _, named := open[at]; named {
-					open[at] = true
-					return false
+		for i, protocol := range s.protocols {
+			ports := way.ports(i)
+			for at := range open {
+				port, of, _ := strings.Cut(at, "/")
+				one, ok := portSpans(port)
+				if !ok || len(ports.and(one)) == 0 {
+					continue
 				}
 				// ufw allow 80 opens it for UDP, too, where as a rule nothing listens.
-				_, tcp := open[port+"/tcp"]
-				return !own || !tcp || slices.ContainsFunc(listeners, func(l Listener) bool { return fmt.Sprintf("%d/%s", l.Port, l.Protocol) == at })
-			})
-		})
-		if !named {
-			holes = append(holes, way)
+				twin := own && of == "tcp" && !slices.ContainsFunc(listeners, func(l Listener) bool { return fmt.Sprintf("%d/%s", l.Port, l.Protocol) == port+"/"+protocol })
+				if of == protocol {
+					open[at] = true
+				}
+				if of == protocol || twin {
+					ports = ports.and(one.not())
+				}
+			}
+			if len(ports) > 0 {
+				holes = append(holes, way)
+				break
+			}
 		}
 	}
 	for at, seen := range open {
@@ -352,9 +357,20 @@ func compareOpen(chain string, lines, rules, uplinks []string, listeners []Liste
 	return holes, closed, err
 }
 
-// private reports a network that no address of the Internet is in.
-func private(p netip.Prefix) bool {
-	return p.Addr().IsPrivate() && (p.Bits() >= 8 || p.Addr().Is6() && p.Bits() == 7)
+// families are IPv4, and IPv6 if the kernel speaks it.
+func families(six bool) []bool {
+	if six {
+		return []bool{false, true}
+	}
+	return []bool{false}
+}
+
+// ufwChain is where ufw has its owner's rules.
+func ufwChain(ipv6 bool) string {
+	if ipv6 {
+		return "ufw6-user-input"
+	}
+	return "ufw-user-input"
 }
 
 // judgeBeside is an error when more comes in than ufw could close, so that an apply
@@ -364,21 +380,17 @@ func judgeBeside(f *Facts, rules, uplinks []string, six bool) error {
 	if err != nil || !there {
 		return err
 	}
-	families := map[string]bool{"ufw-user-input": false}
-	if six {
-		families["ufw6-user-input"] = true
-	}
-	for chain, ipv6 := range families {
+	for _, ipv6 := range families(six) {
 		lines, err := f.Filter(ipv6)
 		if err != nil {
 			return err
 		}
-		holes, _, err := compareOpen(chain, lines, rules, uplinks, nil)
+		holes, _, err := compareOpen(ipv6, lines, rules, uplinks, nil)
 		if err != nil {
 			return err
 		}
 		for _, way := range holes {
-			if !way.through(chain) {
+			if !way.through(ufwChain(ipv6)) {
 				return errors.New(besideUFW + way.last() + ": " + findHole + ", or waive host/firewall")
 			}
 		}
