@@ -31,6 +31,7 @@ import (
 	"github.com/ringwall/ringwall/app"
 	"github.com/ringwall/ringwall/audit"
 	"github.com/ringwall/ringwall/identity"
+	"github.com/ringwall/ringwall/internal/porttest"
 	"github.com/ringwall/ringwall/policy"
 )
 
@@ -538,12 +539,7 @@ func TestRunThatCannotListen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := free.Addr().String()
-	free.Close()
+	addr := porttest.Address(t)
 	s := newSite(t)
 	deps, _ := quiet()
 	p := s.policy(t, strings.NewReplacer(`redirect: "127.0.0.1:0"`, `redirect: "`+taken.Addr().String()+`"`, `listen: "127.0.0.1:0"`, `listen: "`+addr+`"`).Replace(rules))

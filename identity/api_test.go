@@ -249,7 +249,7 @@ func (s *site) mailed(to, subject string) identity.Mail {
 			s.t.Fatalf("a mail to %s, %q; want one to %s, %q", m.To, m.Subject, to, subject)
 		}
 		return m
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		s.t.Fatalf("no mail %q came", subject)
 	}
 	panic("unreachable")

@@ -23,6 +23,7 @@ import (
 	"github.com/ringwall/ringwall/check"
 	"github.com/ringwall/ringwall/check/outside"
 	"github.com/ringwall/ringwall/check/probe"
+	"github.com/ringwall/ringwall/internal/porttest"
 )
 
 // good is a server that does everything right: what a check says of it must be a
@@ -383,7 +384,7 @@ func server(t *testing.T, fault string) (*outside.Target, func()) {
 	}
 	target := outside.NewTarget(c)
 	_, target.PlainPort, _ = net.SplitHostPort(plain.Listener.Addr().String())
-	target.Ports = []int{closedPort(t)}
+	target.Ports = []int{porttest.Port(t)}
 	if fault == "open port" {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -398,16 +399,6 @@ func server(t *testing.T, fault string) (*outside.Target, func()) {
 	stop := func() { once.Do(func() { s.Close(); plain.Close() }) }
 	t.Cleanup(stop)
 	return target, stop
-}
-
-func closedPort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // sshServer takes keys, and passwords if it is told to, and lets nobody in.
@@ -508,7 +499,7 @@ func TestAnOpenPortIsNotHidden(t *testing.T) {
 		}
 	}()
 	open := l.Addr().(*net.TCPAddr).Port
-	shut := closedPort(t)
+	shut := porttest.Port(t)
 	v4, both := []net.IP{net.IPv4(127, 0, 0, 1)}, []net.IP{net.IPv4(127, 0, 0, 1), net.IPv4(127, 0, 0, 2), net.IPv6loopback} // one of each is looked at
 	for name, tt := range map[string]struct {
 		port   int
@@ -562,7 +553,7 @@ func TestEveryCheckOfADeadServerIsUnknown(t *testing.T) {
 			conn.Close()
 		}
 	}()
-	dead := closedPort(t)
+	dead := porttest.Port(t)
 	for name, address := range map[string]string{
 		"down": fmt.Sprintf("https://localhost:%d", dead), "hangs up": "https://" + mute.Addr().String(), "hangs up in plain": "http://" + mute.Addr().String(),
 	} {

@@ -13,6 +13,7 @@ import (
 	"github.com/ringwall/ringwall/check"
 	"github.com/ringwall/ringwall/check/outside"
 	"github.com/ringwall/ringwall/check/probe"
+	"github.com/ringwall/ringwall/internal/porttest"
 )
 
 // TestSilenceIsNoClosedPort: where nobody answers at all, be it the whole host or
@@ -20,7 +21,7 @@ import (
 func TestSilenceIsNoClosedPort(t *testing.T) {
 	t.Parallel()
 	v4, v6 := net.IPv4(127, 0, 0, 1), net.IPv6loopback
-	shut, other, sshd := closedPort(t), closedPort(t), sshServer(t, false)
+	shut, other, sshd := porttest.Port(t), porttest.Port(t), sshServer(t, false)
 	mute, muteToo := silentPort(t, v4, 0), silentPort(t, v4, 0)
 	keys, _ := strconv.Atoi(sshd)
 	for _, port := range []int{shut, other, keys} { // on IPv4 they answer

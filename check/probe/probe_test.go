@@ -138,11 +138,15 @@ func TestTrapHostileTarget(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			url, accepted := listen(t, tt.serve)
-			c := client(t, url, probe.Options{Timeout: time.Second})
+			timeout := time.Second
+			if tt.status != 0 { // it comes, however busy the machine
+				timeout = time.Minute
+			}
+			c := client(t, url, probe.Options{Timeout: timeout})
 			start := time.Now()
 			res, err := c.Do(t.Context(), probe.Request{Target: "/"})
-			if took := time.Since(start); took > 5*time.Second {
-				t.Errorf("it took %v with a timeout of 1s", took)
+			if took := time.Since(start); took > timeout+10*time.Second {
+				t.Errorf("it took %v with a timeout of %v", took, timeout)
 			}
 			if tt.status == 0 {
 				if err == nil {
@@ -151,7 +155,7 @@ func TestTrapHostileTarget(t *testing.T) {
 			} else if err != nil || res.Status != tt.status || len(res.Body) > 1<<20 {
 				t.Errorf("%v, want %d and at most 1 MB", err, tt.status)
 			}
-			if n := accepted.Load(); n != 1 {
+			if n := accepted.Load(); n > 1 { // none: one that was given up may not have been looked at
 				t.Errorf("%d connections, want 1: it retried", n)
 			}
 		})
@@ -258,7 +262,7 @@ func TestBrokenTLS(t *testing.T) {
 		if res, err := c.Do(t.Context(), probe.Request{}); err == nil {
 			t.Errorf("%s: answered %d", name, res.Status)
 		}
-		if took := time.Since(start); took > 5*time.Second {
+		if took := time.Since(start); took > 11*time.Second {
 			t.Errorf("%s: %v", name, took)
 		}
 	}

@@ -24,7 +24,7 @@ func TestInitDiskFull(t *testing.T) {
 	}
 	run := func() error {
 		cmd := initCommand()
-		cmd.SetArgs(nil)
+		cmd.SetArgs([]string{}) // none, and not those of the test
 		cmd.SetOut(new(strings.Builder))
 		cmd.SilenceErrors, cmd.SilenceUsage = true, true
 		return cmd.Execute()
@@ -75,7 +75,7 @@ func TestInitFollowsNoPlantedLink(t *testing.T) {
 			_ = os.Remove(filepath.Join(elsewhere, "x"))
 		}
 		cmd := initCommand()
-		cmd.SetArgs(nil)
+		cmd.SetArgs([]string{}) // none, and not those of the test
 		cmd.SetOut(new(strings.Builder))
 		cmd.SilenceErrors, cmd.SilenceUsage = true, true
 		if err := cmd.Execute(); err == nil || !strings.Contains(err.Error(), "is a link of another user") {

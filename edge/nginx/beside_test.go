@@ -55,12 +55,9 @@ func TestEventsAreNginxsAlone(t *testing.T) {
 			send(testProof + " " + rate)
 		}
 		send(testProof + " " + scanner)
-		for range 200 {
-			if s.count(func(e audit.Event) bool { return e.Kind == audit.ScannerRefused }) > 0 {
-				break
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
+		await(func() bool {
+			return s.count(func(e audit.Event) bool { return e.Kind == audit.ScannerRefused }) > 0
+		})
 		if n := s.count(func(e audit.Event) bool {
 			return e.Kind == audit.ScannerRefused && e.Client.String() == "192.0.2.1" && e.Control == "edge/scanners" && strings.Contains(e.Detail, "/.env")
 		}); n != 1 {
@@ -125,12 +122,9 @@ func TestKeepCertificate(t *testing.T) {
 		}, s)
 		close(done)
 	}()
-	for range 300 {
-		if s.count(func(e audit.Event) bool { return e.Kind == audit.CertificateFailed }) > 0 {
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	await(func() bool {
+		return s.count(func(e audit.Event) bool { return e.Kind == audit.CertificateFailed }) > 0
+	})
 	stop()
 	<-done
 	if b, err := os.ReadFile(pair); err != nil || string(b) != "cert\nkey" {
@@ -170,7 +164,7 @@ func TestKilledBeforeNginxWasTold(t *testing.T) {
 			b.Run(ctx, time.Millisecond)
 		},
 	} {
-		ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, stop := context.WithTimeout(t.Context(), patience)
 		reloads := 0
 		run(ctx, func() error { reloads++; stop(); return nil })
 		if reloads != 1 {

@@ -52,8 +52,8 @@ func TestTrapTrustedProxiesThroughNginx(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := bufio.NewReader(conn)
-		go io.WriteString(conn, strings.Repeat("GET / HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: "+client+"\r\n\r\n", 40))
-		for range 40 {
+		go io.WriteString(conn, strings.Repeat("GET / HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: "+client+"\r\n\r\n", 100))
+		for range 100 {
 			res, err := http.ReadResponse(r, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -64,7 +64,7 @@ func TestTrapTrustedProxiesThroughNginx(t *testing.T) {
 			}
 		}
 	}
-	if refused["192.0.2.1"] == 0 || refused["192.0.2.2"] == 0 || refused["192.0.2.2"] > 20 {
+	if refused["192.0.2.1"] == 0 || refused["192.0.2.2"] == 0 || refused["192.0.2.2"] > 80 { // of a burst of 20, and what is given back meanwhile
 		t.Errorf("refused: %v", refused)
 	}
 }
@@ -89,7 +89,7 @@ func TestProxyProtocolThroughNginx(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		conn.SetDeadline(time.Now().Add(patience))
 		io.WriteString(conn, tt.header)
 		c := tls.Client(conn, &tls.Config{RootCAs: s.roots, ServerName: "localhost"})
 		fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 203.0.113.9\r\nConnection: close\r\n\r\n")

@@ -33,6 +33,27 @@ import (
 // These tests run a real nginx, on loopback and in a folder of its own:
 // RINGWALL_TEST_NGINX, or the one that is installed.
 
+// patience is how long a test waits for what must come, however busy the machine,
+// and less where it must fail.
+var patience = func() time.Duration {
+	if os.Getenv(takenOut) != "" {
+		return 10 * time.Second
+	}
+	return time.Minute
+}()
+
+// await looks again and again, for as long, and tells whether it came.
+func await(is func() bool) bool {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		if is() {
+			return true
+		}
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+}
+
 func nginxBinary(t testing.TB) string {
 	t.Helper()
 	if testing.Short() {
@@ -288,7 +309,7 @@ func (s *site) startNginx(t testing.TB) (stop func()) {
 		}
 	})
 	t.Cleanup(stop)
-	for range 400 {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(25 * time.Millisecond) {
 		select {
 		case <-ended:
 			log, _ := os.ReadFile(filepath.Join(s.dir, "error.log"))
@@ -299,7 +320,6 @@ func (s *site) startNginx(t testing.TB) (stop func()) {
 			c.Close()
 			return stop
 		}
-		time.Sleep(25 * time.Millisecond)
 	}
 	t.Fatalf("nginx does not listen: %s", said.String())
 	return nil

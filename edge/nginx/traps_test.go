@@ -21,12 +21,12 @@ import (
 func (s *site) dialFrom(t testing.TB, from byte, protocol string) (net.Conn, error) {
 	t.Helper()
 	_, port, _ := net.SplitHostPort(s.policy.Edge.Listen)
-	d := &tls.Dialer{NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 9, 9, from)}, Timeout: 5 * time.Second},
+	d := &tls.Dialer{NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 9, 9, from)}, Timeout: patience},
 		Config: &tls.Config{RootCAs: s.roots, ServerName: "localhost", NextProtos: []string{protocol}}}
 	conn, err := d.DialContext(t.Context(), "tcp", "127.0.0.1:"+port)
 	if err == nil {
 		t.Cleanup(func() { conn.Close() })
-		conn.SetDeadline(time.Now().Add(15 * time.Second))
+		conn.SetDeadline(time.Now().Add(patience))
 	}
 	return conn, err
 }
@@ -146,7 +146,7 @@ func TestTrapHostsThroughNginx(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn.SetDeadline(time.Now().Add(5 * time.Second))
+		conn.SetDeadline(time.Now().Add(patience))
 		fmt.Fprintf(conn, "POST /x?y HTTP/1.1\r\nHost: %s\r\nContent-Length: 0\r\n\r\n", host)
 		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if want == "" {

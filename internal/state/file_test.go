@@ -3,6 +3,7 @@ package state_test
 import (
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -26,6 +27,9 @@ func TestMain(m *testing.M) {
 	for n := byte('a'); ; n = 'a' + (n-'a'+1)%26 {
 		if err := state.Replace(file, bytes.Repeat([]byte{n}, 300<<10), 0o600, nil); err != nil {
 			panic(err)
+		}
+		if n == 'a' {
+			os.Stdout.Close() // it is at work
 		}
 	}
 }
@@ -98,13 +102,20 @@ func TestReplaceKilled(t *testing.T) {
 		all, _ := filepath.Glob(filepath.Join(dir, ".file*"))
 		return len(all)
 	}
-	for round := 0; round < 60 && (round < 20 || left() == 0); round++ {
+	for round := 0; round < 200 && (round < 20 || left() == 0); round++ {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), "STATE_FILE="+file)
+		works, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Duration(20+round%7) * time.Millisecond) // somewhere in its work
+		if round%3 > 0 { // else it may not have begun
+			_, _ = io.Copy(io.Discard, works)
+		}
+		time.Sleep(time.Duration(round%7) * time.Millisecond) // somewhere in its work
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		b, err := os.ReadFile(file)

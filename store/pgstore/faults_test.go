@@ -194,7 +194,7 @@ func TestReadersPassAHotRow(t *testing.T) {
 		})
 	}
 	<-inside
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, err := s.Session(ctx, "s"); err != nil {
 		t.Error(err)
