@@ -207,17 +207,18 @@ func TestUnsupportedMachines(t *testing.T) {
 // TestNoIPv6: where the kernel has none, ufw must not try.
 func TestNoIPv6(t *testing.T) {
 	m := texts{
-		files: map[string]host.FileState{"/etc/os-release": debian, "/etc/default/ufw": file("# x\nIPV6=yes\nDEFAULT_INPUT_POLICY=\"DROP\"\n"), "/proc/net/route": file(routes)},
+		files: map[string]host.FileState{"/etc/os-release": debian, "/etc/default/ufw": file("# x\nIPV6=yes\nDEFAULT_INPUT_POLICY=\"DROP\"\n")},
 		said: map[string]string{
 			"dpkg-query -W -f ${db:Status-Status} ${Version}\n -- ufw":                                      "installed 0.36\n",
 			"systemctl show --no-pager --property=LoadState,ActiveState,UnitFileState -- firewalld.service": "LoadState=not-found\nActiveState=inactive\nUnitFileState=\n",
 			"systemctl show --no-pager --property=LoadState,ActiveState,UnitFileState -- nftables.service":  "LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n",
 			"systemctl show --no-pager --property=LoadState,ActiveState,UnitFileState -- ufw.service":       "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n",
 			"systemctl show --no-pager --property=LoadState,ActiveState,UnitFileState -- ssh.socket":        "LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n",
-			isInstalled + "iptables": "no",
-			"ss -Hlntup":             "tcp   LISTEN 0      128     0.0.0.0:2222   0.0.0.0:*    users:((\"sshd\",pid=1,fd=3))\ntcp LISTEN 0 128 127.0.0.1:22 0.0.0.0:* users:((\"sshd\",pid=9,fd=3))\n",
-			"ufw show added":         "Added user rules (see 'ufw status' for running firewall):\nufw allow 80/tcp comment 'the web'\nufw allow from 10.0.0.1 to any port 5432\n",
-			"ufw status verbose":     "Status: inactive\n",
+			isInstalled + "iptables":        "no",
+			"ip -j -4 route show table all": routes,
+			"ss -Hlntup":                    "tcp   LISTEN 0      128     0.0.0.0:2222   0.0.0.0:*    users:((\"sshd\",pid=1,fd=3))\ntcp LISTEN 0 128 127.0.0.1:22 0.0.0.0:* users:((\"sshd\",pid=9,fd=3))\n",
+			"ufw show added":                "Added user rules (see 'ufw status' for running firewall):\nufw allow 80/tcp comment 'the web'\nufw allow from 10.0.0.1 to any port 5432\n",
+			"ufw status verbose":            "Status: inactive\n",
 		},
 	}
 	i := slices.IndexFunc(host.Controls(), func(c host.Control) bool { return c.ID == "host/firewall" })

@@ -39,36 +39,6 @@ func (f *Facts) Setting(name string) (value string, there bool, err error) {
 	return strings.TrimSpace(s.Content), s.Exists, err
 }
 
-// Uplinks are the interfaces that lead out of the machine over IPv4.
-func (f *Facts) Uplinks() ([]string, error) {
-	s, err := f.File("/proc/net/route")
-	if err == nil && !s.Exists {
-		err = errors.New("/proc/net/route is not there")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("which interfaces lead out: %w", err)
-	}
-	var out []string
-	for line := range strings.Lines(s.Content) {
-		if field := strings.Fields(line); len(field) > 7 && field[1] == "00000000" && field[7] == "00000000" && !slices.Contains(out, field[0]) {
-			out = append(out, field[0])
-		}
-	}
-	return out, nil
-}
-
-// Uplinks6 are those that lead out over IPv6, if the kernel speaks it.
-func (f *Facts) Uplinks6() ([]string, error) {
-	s, err := f.File("/proc/net/ipv6_route")
-	var out []string
-	for line := range strings.Lines(s.Content) { // destination, its length, ...; on lo is what leads nowhere
-		if field := strings.Fields(line); len(field) > 9 && strings.Trim(field[0]+field[1], "0") == "" && field[9] != "lo" && !slices.Contains(out, field[9]) {
-			out = append(out, field[9])
-		}
-	}
-	return out, err
-}
-
 // LoadedModules are the modules that the kernel has loaded, each with the
 // number of its uses; none in a container, which has no kernel.
 func (f *Facts) LoadedModules() (map[string]int, error) {

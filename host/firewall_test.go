@@ -26,11 +26,12 @@ func TestWhatTakesTheFirewallAway(t *testing.T) {
 	}
 	folder := host.FileState{Exists: true, Mode: fs.ModeDir | 0o755, Owner: "root:root"}
 	right := map[string]string{
-		unit + "nftables.service": "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n",
-		unit + "ufw.service":      "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n",
-		starts:                    stock,
-		"ss -Hlntup":              "tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:((\"sshd\",pid=1,fd=3))\n",
-		"iptables -S":             "-P INPUT DROP\n-A INPUT -j ufw-before-input\n-A ufw-before-input -j ufw-user-input\n-A ufw-user-limit-accept -j ACCEPT\n-A ufw-user-input -p tcp -m tcp --dport 22 -j ufw-user-limit-accept\n-A ufw-user-input -p tcp -m tcp --dport 80 -j ACCEPT\n-A ufw-user-input -p tcp -m tcp --dport 443 -j ACCEPT\n",
+		unit + "nftables.service":       "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n",
+		unit + "ufw.service":            "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n",
+		starts:                          stock,
+		"ip -j -4 route show table all": routes,
+		"ss -Hlntup":                    "tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:((\"sshd\",pid=1,fd=3))\n",
+		"iptables -S":                   "-P INPUT DROP\n-A INPUT -j ufw-before-input\n-A ufw-before-input -j ufw-user-input\n-A ufw-user-limit-accept -j ACCEPT\n-A ufw-user-input -p tcp -m tcp --dport 22 -j ufw-user-limit-accept\n-A ufw-user-input -p tcp -m tcp --dport 80 -j ACCEPT\n-A ufw-user-input -p tcp -m tcp --dport 443 -j ACCEPT\n",
 		"dpkg-query -W -f ${db:Status-Status} ${Version}\n -- ufw": "installed 0.36\n",
 	}
 	for _, tt := range []struct {
@@ -59,7 +60,7 @@ func TestWhatTakesTheFirewallAway(t *testing.T) {
 		{"nothing said", nil, map[string]string{starts: "ExecStart=\n"}, check.Unknown, "systemctl cat nftables"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			m := texts{files: map[string]host.FileState{"/etc/os-release": debian, "/etc/ufw/ufw.conf": file("ENABLED=yes\n"), "/proc/net/route": file(routes)}, said: maps.Clone(right)}
+			m := texts{files: map[string]host.FileState{"/etc/os-release": debian, "/etc/ufw/ufw.conf": file("ENABLED=yes\n")}, said: maps.Clone(right)}
 			maps.Copy(m.files, tt.files)
 			maps.Copy(m.said, tt.said)
 			p := policy.Default()

@@ -27,22 +27,21 @@ func walled(t *testing.T) texts {
 	}
 	return texts{
 		files: map[string]host.FileState{
-			"/etc/os-release": debian, "/proc/net/if_inet6": file("1"), "/proc/net/route": file(routes), "/etc/ufw/ufw.conf": file("ENABLED=yes\n"), "/etc/default/ufw": file("IPV6=yes\n"),
-			"/proc/net/ipv6_route": file("20010db8000000000000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001     ens3\n" +
-				"00000000000000000000000000000000 00 00000000000000000000000000000000 00 fe800000000000000000000000000001 00000400 00000001 00000000 00000003     ens3\n" +
-				"00000000000000000000000000000000 00 00000000000000000000000000000000 00 00000000000000000000000000000000 ffffffff 00000001 00000000 00200200       lo\n"),
+			"/etc/os-release": debian, "/proc/net/if_inet6": file("1"), "/etc/ufw/ufw.conf": file("ENABLED=yes\n"), "/etc/default/ufw": file("IPV6=yes\n"),
 		},
 		said: map[string]string{
 			"iptables -S": rules("ufw4.txt"), "ip6tables -S": rules("ufw6.txt"),
-			"ss -Hlntup":                   "tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:((\"sshd\",pid=1,fd=3))\n",
-			showUnit + "ssh.socket":        "LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n",
-			showUnit + "ufw.service":       "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n",
-			showUnit + "nftables.service":  "LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n",
-			showUnit + "firewalld.service": "LoadState=not-found\nActiveState=inactive\nUnitFileState=\n",
-			isInstalled + "ufw":            "installed 0.36\n",
-			isInstalled + "iptables":       "installed 1.8\n",
-			"ufw status verbose":           "Status: active\nDefault: deny (incoming), allow (outgoing), disabled (routed)\n",
-			"ufw show added":               "Added user rules (see 'ufw status' for running firewall):\nufw limit 22/tcp\nufw allow 80/tcp\nufw allow 443/tcp\nufw allow out 53/udp\nufw allow in on docker0 to any port 53\n",
+			"ip -j -4 route show table all": routes,
+			"ip -j -6 route show table all": `[{"dst":"2001:db8::/64","dev":"ens3","protocol":"kernel"},{"dst":"default","gateway":"fe80::1","dev":"ens3","flags":[]},{"type":"unreachable","dst":"default","dev":"lo","metric":4294967295}]`,
+			"ss -Hlntup":                    "tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:((\"sshd\",pid=1,fd=3))\n",
+			showUnit + "ssh.socket":         "LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n",
+			showUnit + "ufw.service":        "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n",
+			showUnit + "nftables.service":   "LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n",
+			showUnit + "firewalld.service":  "LoadState=not-found\nActiveState=inactive\nUnitFileState=\n",
+			isInstalled + "ufw":             "installed 0.36\n",
+			isInstalled + "iptables":        "installed 1.8\n",
+			"ufw status verbose":            "Status: active\nDefault: deny (incoming), allow (outgoing), disabled (routed)\n",
+			"ufw show added":                "Added user rules (see 'ufw status' for running firewall):\nufw limit 22/tcp\nufw allow 80/tcp\nufw allow 443/tcp\nufw allow out 53/udp\nufw allow in on docker0 to any port 53\n",
 		},
 	}
 }
@@ -131,9 +130,17 @@ func TestWaysThroughTheFirewall(t *testing.T) {
 		t.Errorf("a chain that nothing leads to: %v %s", f.Verdict, f.Got)
 	}
 	m = walled(t)
-	delete(m.files, "/proc/net/route")
+	delete(m.said, "ip -j -4 route show table all")
 	if f, _ := host.Verify("host/firewall", policy.Default(), host.NewFacts(m), time.Now()); f.Verdict != check.Unknown {
 		t.Errorf("no routes are seen: %v %s", f.Verdict, f.Got)
+	}
+	m = walled(t).and("iptables -S", "-A INPUT -i eth1 -p tcp -m tcp --dport 5432 -j ACCEPT\n")
+	if f, _ := host.Verify("host/firewall", policy.Default(), host.NewFacts(m), time.Now()); f.Verdict != check.Pass {
+		t.Errorf("an interface that leads nowhere: %v %s", f.Verdict, f.Got)
+	}
+	m.said["ip -j -4 route show table all"] = strings.Replace(routes, "[", `[{"dst":"default","gateway":"203.0.113.1","dev":"eth1","table":"100","flags":[]},`, 1)
+	if f, _ := host.Verify("host/firewall", policy.Default(), host.NewFacts(m), time.Now()); f.Verdict != check.Fail || !strings.Contains(f.Got, "-i eth1") {
+		t.Errorf("an interface that leads out by a rule: %v %s", f.Verdict, f.Got)
 	}
 	var deep strings.Builder // each chain twice: more ways than anybody could look at
 	for i := range 40 {

@@ -28,6 +28,8 @@ const (
 	askUFWAdded  Query = "ufw show added"
 	askFilter4   Query = "iptables -S"
 	askFilter6   Query = "ip6tables -S"
+	askRoutes4   Query = "ip -4 route"
+	askRoutes6   Query = "ip -6 route"
 	askRuleset   Query = "nft list ruleset"
 	askJails     Query = "fail2ban-client status"
 	askJail      Query = "fail2ban-client get"
@@ -71,6 +73,8 @@ var queries = map[Query][]string{
 	askUFWAdded:  {"ufw", "show", "added"},
 	askFilter4:   {"iptables", "-S"},
 	askFilter6:   {"ip6tables", "-S"},
+	askRoutes4:   {"ip", "-j", "-4", "route", "show", "table", "all"},
+	askRoutes6:   {"ip", "-j", "-6", "route", "show", "table", "all"},
 	askRuleset:   {"nft", "list", "ruleset"},
 	askJails:     {"fail2ban-client", "status"},
 	askJail:      {"fail2ban-client", "get"},

@@ -18,7 +18,7 @@ func doorMachine() texts {
 	m := texts{
 		files: map[string]host.FileState{
 			"/etc/os-release": debian, "/run/sshd": {Exists: true, Mode: 0o755},
-			"/proc/net/route": file(routes), "/etc/ssh/sshd_config": file("Include /etc/ssh/sshd_config.d/*.conf\n"),
+			"/etc/ssh/sshd_config":                       file("Include /etc/ssh/sshd_config.d/*.conf\n"),
 			"/etc/ssh/sshd_config.d/00-ringwall.conf":    file("Port 2200\n"),
 			"/etc/ufw/ufw.conf":                          file("ENABLED=yes\n"),
 			"/etc/default/ufw":                           file("IPV6=no\n"),
@@ -26,12 +26,13 @@ func doorMachine() texts {
 		},
 		said: map[string]string{
 			installed + "openssh-server": "installed 1:9.2\n", installed + "ufw": "installed 0.36\n", installed + "iptables": "installed 1.8\n",
-			"iptables -S":        "-P INPUT DROP\n-A INPUT -j ufw-before-input\n-A ufw-before-input -j ufw-user-input\n-A ufw-user-limit-accept -j ACCEPT\n-A ufw-user-input -p tcp -m tcp --dport 2200 -j ufw-user-limit-accept\n-A ufw-user-input -p tcp -m tcp --dport 80 -j ACCEPT\n-A ufw-user-input -p tcp -m tcp --dport 443 -j ACCEPT\n",
-			"sshd -T":            "port 2200\n",
-			"ss -Hlntup":         "tcp LISTEN 0 128 0.0.0.0:2200 0.0.0.0:* users:((\"sshd\",pid=1,fd=3))\n",
-			"ufw show added":     "Added user rules (see 'ufw status' for running firewall):\nufw limit 2200/tcp\nufw allow 80/tcp\nufw allow 443/tcp\n",
-			"ufw status verbose": "Status: active\nDefault: deny (incoming), allow (outgoing), disabled (routed)\n",
-			unit + "ssh.socket":  off, unit + "firewalld.service": off, unit + "nftables.service": off, unit + "ufw.service": on, unit + "ssh.service": on,
+			"iptables -S":                   "-P INPUT DROP\n-A INPUT -j ufw-before-input\n-A ufw-before-input -j ufw-user-input\n-A ufw-user-limit-accept -j ACCEPT\n-A ufw-user-input -p tcp -m tcp --dport 2200 -j ufw-user-limit-accept\n-A ufw-user-input -p tcp -m tcp --dport 80 -j ACCEPT\n-A ufw-user-input -p tcp -m tcp --dport 443 -j ACCEPT\n",
+			"sshd -T":                       "port 2200\n",
+			"ip -j -4 route show table all": routes,
+			"ss -Hlntup":                    "tcp LISTEN 0 128 0.0.0.0:2200 0.0.0.0:* users:((\"sshd\",pid=1,fd=3))\n",
+			"ufw show added":                "Added user rules (see 'ufw status' for running firewall):\nufw limit 2200/tcp\nufw allow 80/tcp\nufw allow 443/tcp\n",
+			"ufw status verbose":            "Status: active\nDefault: deny (incoming), allow (outgoing), disabled (routed)\n",
+			unit + "ssh.socket":             off, unit + "firewalld.service": off, unit + "nftables.service": off, unit + "ufw.service": on, unit + "ssh.service": on,
 			"systemctl show --no-pager --property=Listen -- ssh.socket": "Listen=0.0.0.0:2200 (Stream)\n",
 		},
 	}

@@ -50,17 +50,17 @@ func (m *machine) Offer(string, string, ssh.PublicKey) (host.Offer, error) {
 	return host.Offer{}, errors.New("no SSH server")
 }
 
-const routes = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\neth0\t00000000\t0101A8C0\t0003\t0\t0\t0\t00000000\neth0\t0001A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\n"
+const routes = `[{"dst":"default","gateway":"192.168.1.1","dev":"eth0","flags":[]},{"dst":"192.168.1.0/24","dev":"eth0","protocol":"kernel","scope":"link"},{"type":"local","dst":"192.168.1.2","dev":"eth0","table":"local"}]`
 
 // rightMachine has what the controls ask for.
 func rightMachine() *machine {
 	m := &machine{
 		files: map[string]string{
-			"/etc/os-release": "ID=debian\nVERSION_ID=\"12\"\n", "/proc/net/route": routes, "/proc/modules": "ext4 100 1 - Live 0x0\nusb_storage 81920 2 uas, Live 0x0\n",
+			"/etc/os-release": "ID=debian\nVERSION_ID=\"12\"\n", "/proc/modules": "ext4 100 1 - Live 0x0\nusb_storage 81920 2 uas, Live 0x0\n",
 			"/proc/self/mountinfo":       "21 1 8:1 / / rw - ext4 /dev/sda1 rw\n",
 			"/proc/sys/kernel/osrelease": "6.1.0-40-amd64\n", "/lib/modules/6.1.0-40-amd64/modules.builtin": "kernel/fs/ext4/ext4.ko\nkernel/crypto/rxrpc-like.ko\n",
 		},
-		said: map[host.Query]string{"systemd-detect-virt": "none\n", "timedatectl show": "yes\n"},
+		said: map[host.Query]string{"systemd-detect-virt": "none\n", "timedatectl show": "yes\n", "ip -4 route": routes},
 		units: map[string]string{
 			"systemd-timesyncd.service": "active",
 		},
@@ -109,9 +109,9 @@ func TestVerdictsOfTheKernel(t *testing.T) {
 		{"loose with one uplink", "host/sysctl", file("/proc/sys/net/ipv4/conf/all/rp_filter", "2\n"), check.Fail, "rp_filter is 2"},
 		{"loose with two uplinks", "host/sysctl", func(m *machine) {
 			m.files["/proc/sys/net/ipv4/conf/all/rp_filter"] = "2\n"
-			m.files["/proc/net/route"] += "eth1\t00000000\t0101A8C0\t0003\t0\t0\t0\t00000000\n"
+			m.said["ip -4 route"] = `[{"dst":"default","dev":"eth0"},{"dst":"default","dev":"eth1","table":"100"}]`
 		}, check.Pass, "3 settings"},
-		{"no routes seen", "host/sysctl", func(m *machine) { delete(m.files, "/proc/net/route") }, check.Unknown, "/proc/net/route"},
+		{"no routes seen", "host/sysctl", func(m *machine) { delete(m.said, "ip -4 route") }, check.Unknown, "which interfaces lead out"},
 		{"closed to a container", "host/sysctl", func(m *machine) {
 			m.said["systemd-detect-virt"] = "docker\n"
 			m.files["/proc/self/mountinfo"] += "22 21 0:5 / /proc/sys ro,nosuid - proc proc rw\n"
