@@ -82,7 +82,7 @@ func (s *edgeSite) start(t *testing.T, without ...string) (address string, stop 
 	t.Helper()
 	p := *s.policy
 	for _, id := range without {
-		p.Waivers = append(p.Waivers, policy.Waiver{Control: id, Reason: "to see that this is noticed", Until: time.Now().UTC().Truncate(24 * time.Hour)})
+		p.Waivers = append(p.Waivers, policy.Waiver{Control: id, Reason: "to see that this is noticed", Until: time.Now().UTC().AddDate(0, 0, 1).Truncate(24 * time.Hour)})
 	}
 	srv, err := ringwall.New(&p, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)

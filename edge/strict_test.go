@@ -313,7 +313,7 @@ func TestTrapBodyThatReadsLikeARefusal(t *testing.T) {
 	for _, waived := range []bool{false, true} {
 		f := newDoor(t, doorPolicy(func(p *policy.Policy) {
 			if waived {
-				p.Waivers = []policy.Waiver{{Control: "edge/framing", Reason: "a test", Until: time.Now()}}
+				p.Waivers = []policy.Waiver{{Control: "edge/framing", Reason: "a test", Until: time.Now().AddDate(0, 0, 1)}}
 			}
 		}), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", fmt.Sprint(2*len(part)))
@@ -352,7 +352,7 @@ func TestTrapSmugglingRefusesWhatNginxRefuses(t *testing.T) {
 		t.Skip("nginx is not installed")
 	}
 	behind := newDoor(t, doorPolicy(func(p *policy.Policy) {
-		p.Waivers = []policy.Waiver{{Control: "edge/framing", Reason: "it stands behind nginx", Until: time.Now()}}
+		p.Waivers = []policy.Waiver{{Control: "edge/framing", Reason: "it stands behind nginx", Until: time.Now().AddDate(0, 0, 1)}}
 	}), nil, nil)
 	dir := t.TempDir()
 	address := porttest.Address(t)

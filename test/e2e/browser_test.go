@@ -97,8 +97,8 @@ func (d *deployment) browse(t *testing.T, chromium string, s *httptest.Server, r
 		return got
 	case <-exited:
 		t.Fatalf("chromium ended: %v\n%s", cmd.ProcessState, log)
-	case <-time.After(60 * time.Second):
-		t.Fatalf("no result from the page in a minute\n%s\n%s", log, d.stderr)
+	case <-time.After(2 * patience):
+		t.Fatalf("no result from the page within %v\n%s\n%s", 2*patience, log, d.stderr)
 	}
 	return nil
 }

@@ -26,9 +26,9 @@ func TestAWatchEndsWhenItIsTold(t *testing.T) {
 	case <-out.seen:
 	case err := <-ended:
 		t.Fatalf("it ended by itself: %v\n%s%s", err, out, errs)
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		_ = cmd.Process.Kill()
-		t.Fatalf("no report in 30 s\n%s", out)
+		t.Fatalf("no report within %v\n%s", patience, out)
 	}
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -38,7 +38,7 @@ func TestAWatchEndsWhenItIsTold(t *testing.T) {
 		if err != nil {
 			t.Errorf("it ended with %v, want exit 0\n%s", err, errs)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		_ = cmd.Process.Kill()
 		t.Error("SIGTERM does not end it")
 	}

@@ -139,7 +139,7 @@ func TestDriftReachesAReceiverThatWasDown(t *testing.T) {
 					_ = cmd.Process.Signal(syscall.SIGTERM)
 					_ = cmd.Wait()
 				}()
-				for end := time.Now().Add(30 * time.Second); !strings.Contains(errs.String(), "notice.failed"); time.Sleep(50 * time.Millisecond) {
+				for end := time.Now().Add(patience); !strings.Contains(errs.String(), "notice.failed"); time.Sleep(50 * time.Millisecond) {
 					if time.Now().After(end) {
 						t.Fatalf("nothing says that the receiver is down\n%s", errs)
 					}
@@ -170,7 +170,7 @@ func TestDriftReachesAReceiverThatWasDown(t *testing.T) {
 				if n := got.Body.Notices; !got.Signed || !got.Fresh || got.ID == "" || got.Body.ID != got.ID || len(n) != 1 || n[0].Kind != "check.drifted" || !strings.Contains(n[0].Detail, "app/nosniff") {
 					t.Errorf("the receiver took %+v", got)
 				}
-			case <-time.After(90 * time.Second):
+			case <-time.After(2 * patience):
 				t.Fatal("the receiver is told nothing")
 			}
 			if !watched {

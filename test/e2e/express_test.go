@@ -50,7 +50,7 @@ func TestExpress(t *testing.T) {
 	case <-out.seen:
 	case <-exited:
 		t.Fatalf("express ended: %v\n%s", express.ProcessState, out)
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("express is not ready\n%s", out)
 	}
 	d.start()

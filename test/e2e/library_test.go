@@ -58,7 +58,7 @@ func TestLibrary(t *testing.T) {
 	go func() { _ = cmd.Wait(); close(exited) }()
 	t.Cleanup(func() { _ = cmd.Process.Kill(); <-exited })
 
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: site}}, Timeout: 10 * time.Second}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: site}}, Timeout: patience}
 	call := func(who, method, path, body string) answer {
 		req, err := http.NewRequest(method, "https://"+address+path, strings.NewReader(body))
 		if err != nil {
@@ -70,7 +70,7 @@ func TestLibrary(t *testing.T) {
 			req.Header.Set("Authorization", "Bearer "+who)
 		}
 		// Nothing tells when a program of somebody else's listens: ask until it does.
-		for deadline := time.Now().Add(20 * time.Second); ; {
+		for deadline := time.Now().Add(patience); ; {
 			res, err := client.Do(req)
 			if err == nil {
 				defer res.Body.Close()
@@ -134,7 +134,7 @@ func TestLibrary(t *testing.T) {
 	}
 	select {
 	case <-exited:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("it does not end")
 	}
 	if !cmd.ProcessState.Success() {

@@ -69,6 +69,9 @@ func tool(t *testing.T, names ...string) string {
 	return ""
 }
 
+// patience is how long a test waits for what must come, however busy the machine.
+const patience = time.Minute
+
 // A deployment is one state directory with its ports; the server in it can be
 // started and stopped.
 type deployment struct {
@@ -123,8 +126,8 @@ func (d *deployment) start() time.Duration {
 	case <-d.stdout.seen:
 	case <-exited:
 		d.t.Fatalf("serve ended: %v\n%s%s", cmd.ProcessState, d.stdout, d.stderr)
-	case <-time.After(30 * time.Second):
-		d.t.Fatalf("no ready line in 30 s\n%s%s", d.stdout, d.stderr)
+	case <-time.After(patience):
+		d.t.Fatalf("no ready line within %v\n%s%s", patience, d.stdout, d.stderr)
 	}
 	took := time.Since(began)
 	pem, err := os.ReadFile(d.ca())
@@ -136,7 +139,7 @@ func (d *deployment) start() time.Duration {
 	d.client = &http.Client{
 		Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Timeout:       20 * time.Second,
+		Timeout:       patience,
 	}
 	return took
 }
@@ -155,7 +158,7 @@ func (d *deployment) waitExit(want int) {
 	d.t.Helper()
 	select {
 	case <-d.exited:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		d.t.Fatalf("serve does not end\n%s", d.stderr)
 	}
 	if got := d.cmd.ProcessState.ExitCode(); got != want {
@@ -188,7 +191,7 @@ func (d *deployment) account(name string) string {
 	d.t.Helper()
 	select {
 	case <-d.stdout.follows("accounts to sign in with: "):
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		d.t.Fatalf("serve --dev makes no accounts\n%s", d.stderr)
 	}
 	b, err := os.ReadFile(filepath.Join(d.state, "accounts", name+".json"))

@@ -216,7 +216,7 @@ func TestDrain(t *testing.T) {
 	}
 	// It drains from the moment that it takes no new connection.
 	address := strings.TrimPrefix(d.URL, "https://")
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(patience); ; {
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
 			break

@@ -123,7 +123,7 @@ func (a *afar) signIn(role string) string {
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(pem)
-	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots},
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots},
 		DialContext: func(context.Context, string, string) (net.Conn, error) {
 			return in(a.t, a.outside, func() (net.Conn, error) { return net.DialTimeout("tcp", "192.0.2.1:443", 5*time.Second) })
 		}}}

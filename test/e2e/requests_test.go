@@ -71,7 +71,7 @@ func TestRareChecksSendWhatTheySay(t *testing.T) {
 	})
 	select {
 	case <-out.seen:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("the API does not start\n%s", out)
 	}
 	dir := t.TempDir()

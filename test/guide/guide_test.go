@@ -255,7 +255,7 @@ func front(t *testing.T, api string) (site, plain string, roots *x509.CertPool) 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Signal(os.Interrupt); _ = cmd.Wait() })
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		conn, err := net.Dial("tcp", "127.0.0.1:"+tlsPort)
 		if err == nil {
