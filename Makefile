@@ -19,7 +19,7 @@ test:                       ## all tests; with CI=true fuzzing too, and a missin
 	$(GO) test -v -run TestEveryCheckIsSabotaged ./cmd/ringwall | sed -n 's/^ *check_proof_test.go:[0-9]*: //p'
 	if [ "$$CI" = true ]; then test/fuzz.sh 10s; fi
 
-quick:                      ## the inner loop: no packages, no race detector, no processes
+quick:                      ## the inner loop, in a minute: no race detector, no processes of our own, no long waits
 	$(GO) vet ./...
 	$(GO) test -short ./...
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/ringwall/ringwall/audit"
 	"github.com/ringwall/ringwall/identity"
+	"github.com/ringwall/ringwall/internal/race"
 )
 
 // alike reports how two answers differ to who may not tell them apart.
@@ -83,7 +84,7 @@ func TestTrapUnknownAccountIsAnsweredAlike(t *testing.T) {
 // time. Other load makes single requests slower and none quicker, so the quickest
 // of many are compared, and of more while they differ.
 func TestTrapTimingOfUnknownAccounts(t *testing.T) {
-	if testing.Short() || race {
+	if testing.Short() || race.Enabled {
 		t.Skip("it measures time")
 	}
 	s := openCostlySite(t, fmt.Sprintf(siteRules, false))

@@ -7,12 +7,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/ringwall/ringwall/identity"
+	"github.com/ringwall/ringwall/internal/quicktest"
 	"github.com/ringwall/ringwall/store/sqlitestore"
 )
 
 // TestKeyScripts runs the sessions in testdata/key, in folders with a key file
 // and a store as a server leaves them. $ACTIVE and $NEXT are its keys.
 func TestKeyScripts(t *testing.T) {
+	quicktest.Skip(t, "starts processes")
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/key",
 		RequireExplicitExec: true,

@@ -29,6 +29,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/ringwall/ringwall/internal/porttest"
+	"github.com/ringwall/ringwall/internal/quicktest"
 )
 
 // patience is how long a test waits for what must come, however busy the machine.
@@ -58,6 +59,7 @@ func TestMain(m *testing.M) {
 //	attack ADDRESS PATH ...   asks for each path from a loopback address, and is hung up on
 //	site NAME       writes site.pem and site.key for a host, and asks for it from now on as $SITE
 func TestScripts(t *testing.T) {
+	quicktest.Skip(t, "starts processes")
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,

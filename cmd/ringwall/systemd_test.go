@@ -14,10 +14,12 @@ import (
 	"time"
 
 	"github.com/ringwall/ringwall/internal/porttest"
+	"github.com/ringwall/ringwall/internal/quicktest"
 )
 
 // TestSystemdUnits has systemd judge the units that we ship.
 func TestSystemdUnits(t *testing.T) {
+	quicktest.Skip(t, "starts processes")
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
 		t.Skip(err)

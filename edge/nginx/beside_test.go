@@ -9,8 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ringwall/ringwall/audit"
@@ -100,33 +100,21 @@ func TestKeepCertificate(t *testing.T) {
 	s.policy.Edge.TLS.Cert, s.policy.Edge.TLS.Key = "", ""
 	s.policy.Edge.TLS.ACME.Email = "ops@example.com"
 	pair, _ := nginx.Certificate(s.policy)
-	var mu sync.Mutex
 	n, reloads := 0, 0
 	source := func(context.Context) ([]byte, []byte, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		n++
-		if n == 1 {
+		if n++; n == 1 {
 			return nil, nil, errors.New("none yet")
 		}
 		return []byte("cert"), []byte("key"), nil
 	}
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithTimeout(t.Context(), 4*time.Second) // it looks again after three
+		defer stop()
 		nginx.KeepCertificate(ctx, s.policy, source, func() error {
-			mu.Lock()
-			defer mu.Unlock()
 			reloads++
 			return fmt.Errorf("nginx does not run")
 		}, s)
-		close(done)
-	}()
-	await(func() bool {
-		return s.count(func(e audit.Event) bool { return e.Kind == audit.CertificateFailed }) > 0
 	})
-	stop()
-	<-done
 	if b, err := os.ReadFile(pair); err != nil || string(b) != "cert\nkey" {
 		t.Errorf("%s: %v %q", pair, err, b)
 	}

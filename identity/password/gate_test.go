@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ringwall/ringwall/identity/password"
+	"github.com/ringwall/ringwall/internal/race"
 )
 
 // held is a Passwords whose hashes take until next is received from.
@@ -111,7 +112,7 @@ func TestWaitingEnds(t *testing.T) {
 // TestTrap200SignInsAtOnce: memory stays flat while they are answered.
 // Unbounded, they take 3.8 GB.
 func TestTrap200SignInsAtOnce(t *testing.T) {
-	if testing.Short() || race {
+	if testing.Short() || race.Enabled {
 		t.Skip("computes 200 hashes")
 	}
 	p := password.New(password.Options{Running: 1, Queue: 200, Wait: time.Hour})

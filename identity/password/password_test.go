@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ringwall/ringwall/identity/password"
+	"github.com/ringwall/ringwall/internal/race"
 )
 
 func TestHashAndVerify(t *testing.T) {
@@ -142,7 +143,7 @@ func TestTrapTimingOfUnknownAccounts(t *testing.T) {
 // a single one slower and none quicker, so the quickest of many, and of more while
 // they differ.
 func TestUnknownAccountsTakeAsLong(t *testing.T) {
-	if testing.Short() || race {
+	if testing.Short() || race.Enabled {
 		t.Skip("a comparison of times")
 	}
 	p := password.New(password.Options{})

@@ -89,6 +89,8 @@ var mayImport = map[string][]string{
 	"internal/disktest":     {},
 	"internal/pebbletest":   {"internal/porttest"},
 	"internal/porttest":     {},
+	"internal/quicktest":    {"internal/race"},
+	"internal/race":         {},
 	"internal/reporttest":   {"check"},
 	"internal/postgrestest": {},
 	"test/vps":              {},

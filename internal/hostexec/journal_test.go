@@ -2,6 +2,7 @@ package hostexec
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,9 +39,9 @@ func TestJournalCutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	phases := map[Phase]bool{}
-	last := 0
+	last, in := 0, t.TempDir()
 	for n := range len(whole) + 1 {
-		dir := filepath.Join(t.TempDir(), "0001")
+		dir := filepath.Join(in, fmt.Sprintf("%04d", n))
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
