@@ -1,14 +1,11 @@
 package app_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -19,12 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dunglas/httpsfv"
-
 	"github.com/ringwall/ringwall/app"
 	"github.com/ringwall/ringwall/audit"
-	"github.com/ringwall/ringwall/check"
-	"github.com/ringwall/ringwall/check/probe"
 	"github.com/ringwall/ringwall/limit"
 	"github.com/ringwall/ringwall/policy"
 )
@@ -91,60 +84,10 @@ func rateGet(ring http.Handler, from, path string, header ...string) *http.Respo
 	return w.Result()
 }
 
-// rateItems reads a field of the draft with a parser of structured fields that
-// is not ours (RFC 9651).
-func rateItems(t *testing.T, res *http.Response, field string) map[string]map[string]int64 {
-	t.Helper()
-	list, err := httpsfv.UnmarshalList(res.Header.Values(field))
-	if err != nil {
-		t.Fatalf("%s: %q is no structured list: %v", field, res.Header.Values(field), err)
-	}
-	out := map[string]map[string]int64{}
-	for _, member := range list {
-		item := member.(httpsfv.Item)
-		params := map[string]int64{}
-		for _, name := range item.Params.Names() {
-			v, _ := item.Params.Get(name)
-			params[name] = v.(int64)
-		}
-		out[item.Value.(string)] = params
-	}
-	return out
-}
-
 const (
 	rateAlice = "192.0.2.1:4001"
 	rateBob   = "192.0.2.2:4002"
 )
-
-func TestRateFields(t *testing.T) {
-	f := newRateFixture(t, policy.Default(), app.Deps{})
-	for i := range 20 {
-		res := f.get(rateAlice, "/api/auth/login")
-		got := fmt.Sprint(res.StatusCode, rateItems(t, res, "RateLimit"), rateItems(t, res, "RateLimit-Policy"))
-		want := fmt.Sprintf("204 map[auth:map[r:%d t:45] global:map[r:%d t:2]] map[auth:map[q:20 w:900] global:map[q:600 w:900]]", 19-i, 599-i)
-		if got != want {
-			t.Fatalf("request %d:\ngot  %s\nwant %s", i+1, got, want)
-		}
-		// Who reads only the first finds the class that is used up first.
-		for _, field := range []string{"RateLimit", "RateLimit-Policy"} {
-			if first := res.Header.Get(field); !strings.HasPrefix(first, `"auth"`) {
-				t.Errorf("%s begins with %s, want auth", field, first)
-			}
-		}
-		for name := range res.Header {
-			if strings.HasPrefix(name, "X-Rate") || strings.HasPrefix(name, "Ratelimit-R") {
-				t.Errorf("the answer has %s", name)
-			}
-		}
-	}
-	// Other paths count in global alone.
-	res := f.get(rateAlice, "/api/notes")
-	if got := fmt.Sprint(rateItems(t, res, "RateLimit"), rateItems(t, res, "RateLimit-Policy")); got !=
-		"map[global:map[r:579 t:2]] map[global:map[q:600 w:900]]" {
-		t.Error(got)
-	}
-}
 
 func TestRateRefuses(t *testing.T) {
 	p := policy.Default()
@@ -196,19 +139,6 @@ func TestRateRefuses(t *testing.T) {
 	body, _ := io.ReadAll(f.get(rateBob, "/").Body)
 	if !strings.Contains(string(body), `"detail":"Too many requests. Try again later."`) {
 		t.Errorf("got %s", body)
-	}
-}
-
-// More values than are kept: each is right all the same.
-func TestRateFieldsOfLargeClass(t *testing.T) {
-	p := policy.Default()
-	p.App.Limits["global"] = policy.Limit{Requests: 20_000, Per: time.Hour}
-	f := newRateFixture(t, p, app.Deps{})
-	for i := range 10_000 {
-		want := fmt.Sprintf(`"global";r=%d;t=1`, 19_999-i)
-		if got := f.get(rateAlice, "/").Header.Get("RateLimit"); got != want {
-			t.Fatalf("request %d: got %s, want %s", i+1, got, want)
-		}
 	}
 }
 
@@ -452,24 +382,6 @@ func TestRateManyClasses(t *testing.T) {
 	}
 }
 
-func TestRateValue(t *testing.T) {
-	i := slices.IndexFunc(app.Controls(), func(c app.Control) bool { return c.ID == "app/rate" })
-	value := app.Controls()[i].Value
-	p := policy.Default()
-	p.App.Limits["search"] = policy.Limit{Requests: 5, Per: time.Second, Paths: []string{"/api/{kind}/search"}}
-	for pattern, want := range map[string]string{
-		"":                     "auth 20 in 15m under /api/auth/; search 5 in 1s under /api/{kind}/search; global 600 in 15m",
-		"/":                    "auth 20 in 15m under /api/auth/; search 5 in 1s under /api/{kind}/search; global 600 in 15m",
-		"/api/auth/login":      "auth 20 in 15m; global 600 in 15m",
-		"/api/notes/search":    "search 5 in 1s; global 600 in 15m",
-		"/api/notes/{id}/more": "global 600 in 15m",
-	} {
-		if got := value(p, &app.Route{Pattern: pattern}); got != want {
-			t.Errorf("%q: got %q, want %q", pattern, got, want)
-		}
-	}
-}
-
 // The control allocates nothing for a request that it lets through: the ring
 // with it allocates what the ring without it does.
 func TestRateAllocatesNothing(t *testing.T) {
@@ -509,100 +421,6 @@ type rateWriter struct {
 func (w *rateWriter) Header() http.Header         { return w.header }
 func (w *rateWriter) Write(b []byte) (int, error) { return len(b), nil }
 func (w *rateWriter) WriteHeader(status int)      { w.status = status }
-
-func TestRateVerify(t *testing.T) {
-	i := slices.IndexFunc(app.Controls(), func(c app.Control) bool { return c.ID == "app/rate" })
-	verify := app.Controls()[i].Verify
-	ok := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) })
-	known := policy.Default()
-	known.App.Routes = []policy.Route{{Path: "/", Allow: []string{"anyone"}}}
-	believing := policy.Default()
-	believing.Edge.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-	single := policy.Default()
-	single.App.Limits = map[string]policy.Limit{
-		"global": {Requests: 600, Per: time.Hour},
-		"reset":  {Requests: 1, Per: time.Hour, Paths: []string{"/api/{account}/reset/"}},
-	}
-	wide := policy.Default()
-	wide.App.Limits = map[string]policy.Limit{"global": {Requests: 600, Per: 15 * time.Minute}}
-	other := policy.Default()
-	other.App.Limits = map[string]policy.Limit{"global": {Requests: 600, Per: time.Hour}, "auth": {Requests: 10, Per: time.Hour, Paths: []string{"/api/auth/"}}}
-	wider := policy.Default() // only where it would take 600 requests to see it
-	wider.App.Limits = maps.Clone(known.App.Limits)
-	wider.App.Limits["global"] = policy.Limit{Requests: 6000, Per: 15 * time.Minute}
-
-	inForce := func(p *policy.Policy) http.Handler { return rateRing(t, p, app.Deps{}, ok) }
-	for _, tt := range []struct {
-		name    string
-		target  http.Handler
-		policy  *policy.Policy
-		verdict check.Verdict
-		got     string
-	}{
-		{"in force", inForce(known), known, check.Pass, "20 requests to /api/auth/ringwall-check passed"},
-		{"in force, no policy at hand", inForce(known), policy.Default(), check.Pass, "a second client passed"},
-		{"in force behind a proxy that is this machine", inForce(believing), believing, check.Pass, "a second client passed"},
-		{"one request", inForce(single), single, check.Pass, "1 requests to /api/ringwall-check/reset/ringwall-check passed"},
-		{"too many to use up", inForce(wide), wide, check.Unknown, "600 requests: too many"},
-		{"other numbers", inForce(other), known, check.Fail, "RateLimit-Policy gives 10 in 3600 s for auth"},
-		{"other numbers for all", inForce(wider), known, check.Fail, "RateLimit-Policy gives 6000 in 900 s for global"},
-		{"no limits", ok, known, check.Fail, "none was answered 429"},
-		{"too many to use up, and no limits", ok, wide, check.Fail, "without RateLimit for global"},
-		{"an unknown API without such paths", http.NotFoundHandler(), policy.Default(), check.Unknown, "404"},
-		{"such paths and no limit", http.NotFoundHandler(), known, check.Fail, "none was answered 429"},
-		{"refused earlier", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(421) }), known, check.Unknown, "421"},
-		{"always 429", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) }), known, check.Unknown, "used up"},
-		{"forged addresses are believed", rateRewrite(inForce(known), func(r *http.Request) {
-			if xff, _, _ := strings.Cut(r.Header.Get("X-Forwarded-For"), ","); xff != "" {
-				r.RemoteAddr = xff + ":1"
-			}
-		}), known, check.Fail, "none was answered 429"},
-		{"all clients share a bucket", rateRewrite(inForce(known), func(r *http.Request) { r.RemoteAddr = "192.0.2.1:1" }),
-			known, check.Fail, "a second client was refused"},
-		{"older headers", http.HandlerFunc(rateLegacy()), known, check.Fail, "without RateLimit for auth"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			s := httptest.NewUnstartedServer(tt.target)
-			s.Config.ErrorLog = log.New(io.Discard, "", 0)
-			s.Start()
-			defer s.Close()
-			c, err := probe.New(s.URL, probe.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			f := verify(context.Background(), tt.policy, c)
-			if f.Verdict != tt.verdict || !strings.Contains(f.Got, tt.got) {
-				t.Errorf("got %v %q, want %v %q", f.Verdict, f.Got, tt.verdict, tt.got)
-			}
-			if c.Sent() > 30 {
-				t.Errorf("%d requests were sent, want at most 30", c.Sent())
-			}
-		})
-	}
-}
-
-func rateRewrite(next http.Handler, f func(*http.Request)) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		f(r)
-		next.ServeHTTP(w, r)
-	})
-}
-
-// rateLegacy is a limiter with the headers of old.
-func rateLegacy() http.HandlerFunc {
-	var mu sync.Mutex
-	left := 20
-	return func(w http.ResponseWriter, _ *http.Request) {
-		mu.Lock()
-		defer mu.Unlock()
-		left--
-		w.Header().Set("X-RateLimit-Remaining", strconv.Itoa(max(left, 0)))
-		if left < 0 {
-			w.Header().Set("Retry-After", "45")
-			w.WriteHeader(http.StatusTooManyRequests)
-		}
-	}
-}
 
 // BenchmarkRateControl is a request through a ring of four controls, with
 // app/rate and without it: the difference is the control's cost.
