@@ -267,7 +267,7 @@ func verifyCORS(ctx context.Context, p *policy.Policy, c *probe.Client) check.Fi
 				return check.Unseen("no answer to %s from %s: %v", as, o, err)
 			}
 			if allowed := res.Header.Get("Access-Control-Allow-Origin"); allowed != "" {
-				return check.Failed(as+" from "+o+" was told Access-Control-Allow-Origin: "+allowed,
+				return check.Shown(as+" from "+o+" was told Access-Control-Allow-Origin: "+allowed,
 					"no Access-Control-Allow-Origin for an origin that is not listed", fix)
 			}
 			if res.Status != http.StatusForbidden {

@@ -85,10 +85,11 @@ func verifyFraming(ctx context.Context, _ *policy.Policy, c *probe.Client) check
 	if err != nil { // hung up without a word
 		return check.Passed("Content-Length beside Transfer-Encoding: the connection was closed; GET / was answered %d", ok.Status)
 	}
+	probe.Answered(ctx, first.StatusCode)
 	second, err := http.ReadResponse(br, nil)
 	if err == nil {
 		second.Body.Close()
-		return check.Failed("a request behind one with Content-Length and Transfer-Encoding was answered too, "+strings.TrimSpace(second.Status),
+		return check.Shown("a request behind one with Content-Length and Transfer-Encoding was answered too, "+strings.TrimSpace(second.Status),
 			"one answer, then the connection closed", fix)
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {

@@ -49,7 +49,7 @@ func verifyHeaders(ctx context.Context, p *policy.Policy, c *probe.Client, fix s
 			if len(values) > 0 {
 				got = claim.name + ": " + strings.Join(values, " | ")
 			}
-			return check.Failed(fmt.Sprintf("%.200s (GET %s, answered %d)", got, target, res.Status), claim.want, fix)
+			return check.Shown(fmt.Sprintf("%.200s (GET %s, answered %d)", got, target, res.Status), claim.want, fix)
 		}
 	}
 	if !errored {

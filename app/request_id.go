@@ -46,7 +46,7 @@ var requestID = Control{
 			}
 			got := res.Header.Values("X-Request-Id")
 			if len(got) != 1 || got[0] == "" {
-				return check.Failed("GET / was answered without an X-Request-Id", "one X-Request-Id on every answer", fix)
+				return check.Shown("GET / was answered without an X-Request-Id", "one X-Request-Id on every answer", fix)
 			}
 			if got[0] == chosen {
 				return check.Failed("the id that the client sent was taken", "an id of the server's own", fix)

@@ -78,6 +78,11 @@ type Finding struct {
 	// that nobody sets: it is listed apart, with Got as where to look.
 	Moot bool
 
+	// Shown marks a Fail that an answer shows by itself, whatever its status is and
+	// whoever gave it, such as a header that it lacks or a secret that it tells. Of
+	// other failures nothing is left where all answers were errors.
+	Shown bool
+
 	// Unmade marks an Unknown of a check that the run left out so as to keep within
 	// its bounds, of points or of requests, or because the target asked to be left
 	// alone. It says nothing of the control, for better
@@ -112,6 +117,13 @@ func Passed(format string, args ...any) Finding {
 // Failed is a finding not in force: what came back, what should have, and the fix.
 func Failed(got, want, fix string) Finding {
 	return Finding{Verdict: Fail, Got: got, Want: want, Fix: fix}
+}
+
+// Shown is Failed, of what an answer shows by itself.
+func Shown(got, want, fix string) Finding {
+	f := Failed(got, want, fix)
+	f.Shown = true
+	return f
 }
 
 // Unseen is a finding that could not be made, with the reason.

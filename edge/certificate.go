@@ -119,7 +119,7 @@ func verifyCertificate(ctx context.Context, p *policy.Policy, c *probe.Client) c
 	case errors.As(err, &untrusted):
 		return check.Failed("clients refuse it: "+untrusted.Err.Error(), want,
 			"get a certificate for the site: edge.tls.acme in the policy; name a private authority's CA with --cacert")
-	case probe.Refused(err) && !hungUp(err): // an alert
+	case probe.Alerted(err): // it speaks TLS, and has none
 		return check.Failed("no certificate for the site: "+err.Error(), want, "read the server's log for certificate.failed")
 	case err != nil:
 		return check.Unseen("no handshake: %v", err)

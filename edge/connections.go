@@ -148,7 +148,7 @@ func verifyConnections(ctx context.Context, p *policy.Policy, c *probe.Client) c
 			return check.Unseen("%d connections from one address were taken, and %s", len(open), why)
 		}
 		if allowed > most {
-			return check.Failed(fmt.Sprintf("%d connections from one address at once were all taken, and a request on each", len(open)), want, fix)
+			return check.Shown(fmt.Sprintf("%d connections from one address at once were all taken, and a request on each", len(open)), want, fix)
 		}
 		got = fmt.Sprintf("%d requests under way from one address at once, then refused", allowed)
 	}
@@ -162,6 +162,9 @@ func verifyConnections(ctx context.Context, p *policy.Policy, c *probe.Client) c
 	}
 	conn.Close()
 	if fresh && allowed < most {
+		if probe.IsTimeout(refused) { // whoever is that slow may have been busy
+			return check.Unseen("%d connections from one address at once, then %v", allowed, refused)
+		}
 		return check.Failed(got, want, "load the policy that is checked against: ringwall policy reload")
 	}
 	return check.Passed("%s; a second client got in", got)
@@ -185,6 +188,8 @@ func requestsHeld(ctx context.Context, p *policy.Policy, c *probe.Client, open [
 			if i++; p.Edge.Rate.Requests > 0 && i > p.Edge.Rate.Burst/2 { // within the rate
 				time.Sleep(p.Edge.Rate.Per / time.Duration(p.Edge.Rate.Requests))
 			}
+		case probe.IsTimeout(err):
+			return 0, fmt.Sprintf("then the time of a connection was over, with %d requests under way", i)
 		case i > 0:
 			return i, ""
 		case len(paths) == 1:

@@ -93,9 +93,9 @@ func verifyFraming(ctx context.Context, _ *policy.Policy, c *probe.Client) check
 			}
 			continue
 		case first != http.StatusBadRequest && first != http.StatusNotImplemented:
-			return check.Failed(d.what+" was answered "+http.StatusText(first), "400 or 501, and the connection closed", fix)
+			return check.Failed(d.what+" was answered "+(&probe.Response{Status: first}).Line(), "400 or 501, and the connection closed", fix)
 		case more > 0:
-			return check.Failed("what stood behind "+d.what+" was read", "the connection closed", fix)
+			return check.Shown("what stood behind "+d.what+" was read", "the connection closed", fix)
 		}
 	}
 	return check.Passed("%d doubtful requests were %s, among them %s and %s; GET / was answered %d",
@@ -126,6 +126,7 @@ func rawExchange(ctx context.Context, c *probe.Client, raw string) (status, more
 			return status, more, nil
 		case more < 0:
 			status = res.StatusCode
+			probe.Answered(ctx, status)
 		}
 	}
 	return status, more, nil

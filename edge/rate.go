@@ -169,6 +169,7 @@ func pipeline(ctx context.Context, c *probe.Client, n int) ([]*http.Response, er
 		if err != nil {
 			return answers, err
 		}
+		probe.Answered(ctx, res.StatusCode)
 		answers = append(answers, res)
 		if _, err := io.Copy(io.Discard, res.Body); err != nil {
 			return answers, err

@@ -3,6 +3,7 @@ package outside
 import (
 	"context"
 	"fmt"
+	"net/http"
 
 	"github.com/ringwall/ringwall/check"
 )
@@ -44,6 +45,9 @@ var appRate = Check{
 		if e == nil {
 			if said != "" {
 				return check.Passed("GET %s tells of %s; no sign-in was found to try", path, said)
+			}
+			if redirects(first) || first.Status == http.StatusForbidden {
+				return check.Unseen("GET %s is answered %s, no answer tells of a limit, and no sign-in was found to try: name a path in the URL that is served", t.base(), first.Line())
 			}
 			return check.Failed("no answer tells of a limit, and no sign-in was found to try", want, fix)
 		}

@@ -52,7 +52,7 @@ var bodySize = Check{
 			return check.Passed("2 MB to %s are answered 413, 100 bytes %s", path, small.Line())
 		case large.Status == http.StatusTooManyRequests || large.Status == http.StatusServiceUnavailable:
 			return check.Unseen("2 MB to %s met another limit, %s", path, large.Line())
-		case large.Status == small.Status && refusedUnread(large.Status, signIn):
+		case large.Status == small.Status && (redirects(large) || refusedUnread(large.Status, signIn)):
 			return check.Unseen("2 MB to %s are answered %s as 100 bytes are: whether they are read does not show; name a path in the URL that takes a body", path, large.Line())
 		}
 		return check.Failed("2 MB of JSON to "+path+" are answered "+large.Line()+", 100 bytes "+small.Line(), "413", fix)

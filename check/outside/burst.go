@@ -102,6 +102,7 @@ func pipeline(ctx context.Context, c *probe.Client, path string, n int) ([]*prob
 		if err != nil {
 			return answers, err
 		}
+		probe.Answered(ctx, res.StatusCode)
 		answers = append(answers, &probe.Response{Status: res.StatusCode, Header: res.Header})
 		if _, err := io.Copy(io.Discard, res.Body); err != nil {
 			return answers, err

@@ -82,12 +82,14 @@ var clientAddress = Check{
 	},
 }
 
-// limitedPath is one whose answers tell of a limit, the user's own first.
+// limitedPath is one whose answers tell of a limit, the user's own first. Where there
+// is none it is "", with the answer to the user's own.
 func (t *Target) limitedPath(ctx context.Context) (string, *probe.Response, error) {
 	candidates := []string{t.base(), "/" + noPage(), "/api/" + noPage()}
 	if g, _, err := t.guarded(ctx); err == nil && g != nil {
 		candidates = append(candidates, g.path)
 	}
+	var own *probe.Response
 	for _, path := range candidates {
 		res, err := t.Client.Do(ctx, probe.Request{Target: path})
 		if err != nil {
@@ -96,6 +98,9 @@ func (t *Target) limitedPath(ctx context.Context) (string, *probe.Response, erro
 		if _, left := limits(res); left > 0 {
 			return path, res, nil
 		}
+		if own == nil {
+			own = res
+		}
 	}
-	return "", nil, nil
+	return "", own, nil
 }

@@ -37,7 +37,7 @@ var cookies = Check{
 					continue // no browser takes it
 				}
 				if what := laxCookie(c); what != "" {
-					f := check.Failed(fmt.Sprintf("the cookie %.40s is %s (%s)", c.Name, what, s.asked), want,
+					f := check.Shown(fmt.Sprintf("the cookie %.40s is %s (%s)", c.Name, what, s.asked), want,
 						"in Express: res.cookie('__Host-session', v, {secure: true, httpOnly: true, sameSite: 'strict', path: '/'})")
 					f.Evidence = evidence
 					return f

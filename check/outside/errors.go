@@ -63,7 +63,7 @@ var malformed = Check{
 				}{b.what + " for " + p, probe.Request{Method: http.MethodPost, Target: p, Headers: json, Body: b.body}})
 			}
 		}
-		answered := map[int]int{}
+		answered, refused := map[int]int{}, 0
 		version := "" // is told when there is nothing worse
 		for _, try := range tries {
 			res, err := t.Client.Do(ctx, try.req)
@@ -71,27 +71,41 @@ var malformed = Check{
 				if ctx.Err() != nil {
 					return unanswered(try.what, err)
 				}
+				refused++
 				continue // closed without an answer: nothing is told
 			}
 			answered[res.Status]++
+			if try.req.Method == http.MethodPost && res.Status >= 400 { // who reads no query refuses none
+				refused++
+			}
 			if what := inside(string(res.Body)); what != "" {
-				return check.Failed(fmt.Sprintf("%s is answered %s with %s", try.what, res.Line(), what), want, fix)
+				return check.Shown(fmt.Sprintf("%s is answered %s with %s", try.what, res.Line(), what), want, fix)
 			}
 			if m := bodyVersion.Find(res.Body); m != nil && version == "" {
 				version = fmt.Sprintf("%s is answered %s with a version: %q", try.what, res.Line(), m)
 			}
 			if res.Status >= 500 && res.Status != http.StatusNotImplemented && res.Status != http.StatusServiceUnavailable {
+				own, err := t.Client.Do(ctx, probe.Request{Target: t.base()})
+				if err != nil {
+					return unanswered("GET "+t.base(), err)
+				}
+				if own.Status >= 500 {
+					return check.Unseen("%s is answered %s, and GET %s, which is well-formed, %s", try.what, res.Line(), t.base(), own.Line())
+				}
 				return check.Failed(try.what+" is answered "+res.Line(), want, fix)
 			}
 		}
 		if version != "" {
-			return check.Failed(version, want, "in nginx: server_tokens off")
+			return check.Shown(version, want, "in nginx: server_tokens off")
 		}
 		if len(answered) == 0 {
 			return check.Unseen("%d malformed requests were not answered", len(tries))
 		}
 		if only := answered[http.StatusTooManyRequests] + answered[http.StatusServiceUnavailable]; only > len(tries)/2 {
 			return check.Unseen("%d of %d malformed requests met a rate limit first", only, len(tries))
+		}
+		if refused == 0 {
+			return check.Unseen("none of %d malformed requests was refused: what answers here does not read them; name a path in the URL that takes input", len(tries))
 		}
 		return check.Passed("%d malformed requests: no 5xx, no stack, query, path or version in the answers", len(tries))
 	},

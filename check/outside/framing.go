@@ -53,11 +53,11 @@ var framing = Check{
 			case err != nil: // closed without an answer
 				continue
 			case more:
-				return check.Failed("what stood behind "+try.what+" was answered, too", want, fix)
+				return check.Shown("what stood behind "+try.what+" was answered, too", want, fix)
 			case (&probe.Response{Status: status}).InItsPlace():
 				return check.Unseen("%s was answered %d, by a limit or in the API's place", try.what, status)
 			case status < 400 || status == http.StatusNotFound && ok.Status != http.StatusNotFound && t.base() != "/":
-				return check.Failed(try.what+" was answered "+http.StatusText(status), want, fix)
+				return check.Failed(try.what+" was answered "+(&probe.Response{Status: status}).Line(), want, fix)
 			}
 		}
 		return check.Passed("%d requests of doubtful length were refused, GET %s was answered %d", len(tries), t.base(), ok.Status)
@@ -81,6 +81,7 @@ func (t *Target) raw(ctx context.Context, request string) (status int, more bool
 	if err != nil {
 		return 0, false, err
 	}
+	probe.Answered(ctx, res.StatusCode)
 	_, err = io.Copy(io.Discard, res.Body)
 	if err != nil || res.Close {
 		return res.StatusCode, false, nil

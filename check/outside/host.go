@@ -28,7 +28,6 @@ var names = Check{
 		if err != nil {
 			return unanswered("GET "+t.base(), err)
 		}
-		redirects := own.Status >= 300 && own.Status < 400
 		if own.Status == http.StatusBadRequest || own.Status == http.StatusMisdirectedRequest {
 			return check.Unseen("the site itself is answered %s: others can be given no less", own.Line())
 		}
@@ -47,7 +46,7 @@ var names = Check{
 				}
 				continue
 			}
-			if sameAnswer(own, res) && redirects {
+			if sameAnswer(own, res) && redirects(own) {
 				return check.Unseen("GET %s redirects for the host %s as for the site, %s: name a path in the URL that is served", t.base(), host, res.Line())
 			}
 			if sameAnswer(own, res) {
@@ -57,6 +56,10 @@ var names = Check{
 		return check.Passed("%d other hosts do not get what %s gets (%s)", len(hosts), t.site(), own.Line())
 	},
 }
+
+// redirects reports whether an answer sends its client elsewhere: who would answer
+// there is not seen.
+func redirects(res *probe.Response) bool { return res.Status >= 300 && res.Status < 400 }
 
 // sameAnswer reports whether two answers come from one place: status, kind and
 // length alike, give or take what counts up.

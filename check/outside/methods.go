@@ -40,7 +40,9 @@ var methods = Check{
 			case err != nil: // closed: refused
 				continue
 			case strings.Contains(string(res.Body), canary):
-				return check.Failed(asked+" echoes the request's headers", want, fix)
+				return check.Shown(asked+" echoes the request's headers", want, fix)
+			case redirects(own) && res.Status == own.Status:
+				return check.Unseen("%s is answered %s, as GET %s is: name a path in the URL that is served", asked, res.Line(), t.base())
 			case res.Status < 300:
 				return check.Failed(asked+" is served, "+res.Line(), want, fix)
 			case res.Status >= 500 && res.Status != http.StatusNotImplemented:

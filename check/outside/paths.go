@@ -58,7 +58,7 @@ var paths = Check{
 					return unanswered("GET "+t.base(), err)
 				}
 			}
-			return check.Passed("%d ways out of the root were refused; no guarded path was found to walk around", tried+closed)
+			return check.Passed("%d ways out of the root led to no file; no guarded path was found to walk around", tried+closed)
 		}
 		p := strings.SplitN(g.path, "?", 2)[0]
 		dir, last := p[:strings.LastIndexByte(p, '/')+1], p[strings.LastIndexByte(p, '/')+1:]
@@ -73,7 +73,7 @@ var paths = Check{
 				return check.Failed("GET "+p+" is answered "+g.statusLine()+", GET "+target+" "+res.Line(), g.statusLine()+", or a refusal", fix)
 			}
 		}
-		return check.Passed("%d ways out of the root and 21 spellings of %s, which is guarded, were refused", tried+closed, p)
+		return check.Passed("%d ways out of the root led to no file, and 21 spellings of %s, which is guarded, were refused", tried+closed, p)
 	},
 }
 

@@ -40,6 +40,9 @@ var scanners = Check{
 		if missing.Status == http.StatusBadRequest || missing.Status == http.StatusMisdirectedRequest {
 			return check.Unseen("GET %s, which is like any page, is refused already, %s", other, missing.Line())
 		}
+		if redirects(missing) {
+			return check.Unseen("GET %s, which is like any page, is answered %s: what is asked there does not show", other, missing.Line())
+		}
 		closed, distinct := 0, 0
 		for _, path := range scannersPaths {
 			res, err := client.Do(ctx, probe.Request{Target: path})

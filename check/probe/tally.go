@@ -64,6 +64,23 @@ func Told(ctx context.Context, of *Tally) {
 	}
 }
 
+// Answered tells the tally of ctx of an answer to bytes that Do did not send.
+func Answered(ctx context.Context, status int) {
+	t, _ := ctx.Value(tallyKey{}).(*Tally)
+	for ; t != nil; t = t.up {
+		t.mu.Lock()
+		t.said = append(t.said, status)
+		t.mu.Unlock()
+	}
+}
+
+// Only reports whether there were answers, and all had one status.
+func (t *Tally) Only(status int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.said) > 0 && !slices.ContainsFunc(t.said, func(s int) bool { return s != status })
+}
+
 // Broken reports whether there were answers, and none was more than an error of the
 // server's or of what stands before it: 429, or 500 and above. last is one of them.
 func (t *Tally) Broken() (last int, broken bool) {

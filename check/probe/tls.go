@@ -60,6 +60,14 @@ func Refused(err error) bool {
 	return errors.As(err, &end) && !errors.As(err, &untrusted) && !(errors.As(err, &network) && network.Timeout())
 }
 
+// Alerted reports whether the error of Handshake is an alert of the server's: it
+// speaks TLS, and says that it will not go on.
+func Alerted(err error) bool {
+	var end *handshakeError
+	var alert *net.OpError
+	return errors.As(err, &end) && errors.As(err, &alert) && alert.Op == "remote error" // crypto/tls has no better mark
+}
+
 // At is a client for another origin, with everything else, the count of
 // connections too, as this one's.
 func (c *Client) At(base string) (*Client, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"slices"
@@ -394,9 +395,7 @@ func (r *lookingRun) mannered(m check.Meta, verify func(context.Context) check.F
 		if lost := tally.Lost(); f.Verdict == check.Pass && lost != nil {
 			f = r.confirm(ctx, f, lost)
 		}
-		if f.Verdict == check.Pass {
-			f = undisturbed(m, f, tally)
-		}
+		f = undisturbed(m, f, tally)
 		if f.Verdict == check.Unknown && tally.Untrusted() != nil {
 			f.Fix = r.trustFirst(f.Fix)
 		}
@@ -424,21 +423,30 @@ func (r *lookingRun) trustFirst(fix string) string {
 	return "if an authority of your own signed that certificate: --cacert AUTHORITY.pem; else get one that clients trust"
 }
 
-// undisturbed lets a check pass unless what stands before the API answered in its
+// undisturbed lets a verdict stand unless what stands before the API answered in its
 // place. A limit, or a proxy whose API is down, refuses what must be refused, and all
-// else. The checks of limits are made to meet them, and the rings' own proofs know
-// theirs: of these, all answers must have been such for it.
+// else: where it gave all answers, nothing passes, and nothing fails but for what an
+// answer shows by itself. The rings' own proofs and the checks of limits are made to
+// meet it; of others one such answer is enough for them not to pass. So is 403 to all
+// that was asked for: it is how a firewall of the web's shuts an address out.
 func undisturbed(m check.Meta, f check.Finding, t *probe.Tally) check.Finding {
-	status, disturbed := t.Broken()
-	switch m.ID {
-	case "outside/app-rate", "outside/burst", "outside/client-address":
-	default:
-		if !disturbed && strings.HasPrefix(m.ID, "outside/") {
-			status, disturbed = t.Held()
-		}
-	}
-	if !disturbed {
+	status, broken := t.Broken()
+	switch {
+	case f.Verdict == check.Fail && broken && !f.Shown:
+		return check.Unseen("every answer was %d, by a limit, or in the API's place, or of one that is broken: nothing is known of what it does else (%s)", status, f.Got)
+	case f.Verdict != check.Pass:
 		return f
+	case broken:
+	case !strings.HasPrefix(m.ID, "outside/"), m.ID == "outside/app-rate", m.ID == "outside/burst", m.ID == "outside/client-address":
+		return f
+	case t.Only(http.StatusForbidden) && m.ID != "outside/http2":
+		f.Verdict, f.Got = check.Unknown, "every answer was 403, to ordinary requests, too: this address may be shut out, or all of it asks for a token; name a path in the URL that is served ("+f.Got+")"
+		return f
+	default:
+		var held bool
+		if status, held = t.Held(); !held {
+			return f
+		}
 	}
 	f.Verdict, f.Got = check.Unknown, fmt.Sprintf("a request was answered %d, by a limit or in the API's place, which tells nothing of what the API does (%s)", status, f.Got)
 	return f
