@@ -107,31 +107,35 @@ var smuggledRequests = []string{
 }
 
 func TestTrapSmugglingThroughRequests(t *testing.T) {
-	up := newRawUpstream(t, answering(okAndClose, true))
-	addr, _ := front(t, up.url)
 	for _, request := range smuggledRequests {
-		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, _ = io.WriteString(c, request)
-		_ = c.(*net.TCPConn).CloseWrite()
-		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
-		answer, _ := io.ReadAll(c)
-		c.Close()
-		read, _ := up.take()
-		// net/http may see two requests in the bytes; the upstream then sees the same two.
-		// It may see that the client has closed before it has all: then the rest is not sent.
-		if err := wellFormed(read); err != nil && !(errors.Is(err, io.ErrUnexpectedEOF) && strings.HasPrefix(string(answer), "HTTP/1.1 499 ")) {
-			t.Errorf("%q was answered %.40q, and the upstream saw %v", request, answer, err)
-		}
+		t.Run("", func(t *testing.T) {
+			var up *rawUpstream
+			var answer []byte
+			t.Cleanup(func() { // once the upstream has ended: it may read what is sent after the answer
+				read, _ := up.take()
+				// net/http may see two requests in the bytes; the upstream then sees the same two.
+				// It may see that the client has closed before it has all: then the rest is not sent.
+				if err := wellFormed(read); err != nil && !(errors.Is(err, io.ErrUnexpectedEOF) && strings.HasPrefix(string(answer), "HTTP/1.1 499 ")) {
+					t.Errorf("%q was answered %.40q, and the upstream saw %v", request, answer, err)
+				}
+			})
+			up = newRawUpstream(t, answering(okAndClose, true))
+			addr, _ := front(t, up.url)
+			c, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			_, _ = io.WriteString(c, request)
+			_ = c.(*net.TCPConn).CloseWrite()
+			_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+			answer, _ = io.ReadAll(c)
+		})
 	}
 }
 
 // What no HTTP/1.1 client can send, HTTP/2 can, or another handler in front.
 func TestTrapRequestsThatHTTP1CannotSay(t *testing.T) {
-	up := newRawUpstream(t, answering(okAndClose, true))
-	h := handlerTo(t, up.url)
 	for name, change := range map[string]func(*http.Request){
 		"blank in the query":         func(r *http.Request) { r.URL.RawQuery = "a HTTP/1.1\r\nX-Ringwall-User: admin" },
 		"blank alone in the query":   func(r *http.Request) { r.URL.RawQuery = "a b" },
@@ -154,13 +158,19 @@ func TestTrapRequestsThatHTTP1CannotSay(t *testing.T) {
 		"longer than its length":     func(r *http.Request) { r.Body, r.ContentLength = io.NopCloser(strings.NewReader("hello, and more")), 5 },
 		"shorter than its length":    func(r *http.Request) { r.Body, r.ContentLength = io.NopCloser(strings.NewReader("hello")), 50 },
 	} {
-		r := httptest.NewRequest("POST", "http://api.example.com/x", nil)
-		r.Header["Content-Type"] = []string{"text/plain"}
-		change(r)
-		h.ServeHTTP(httptest.NewRecorder(), r)
-		if read, _ := up.take(); wellFormed(read) != nil {
-			t.Errorf("%s: %v", name, wellFormed(read))
-		}
+		t.Run(name, func(t *testing.T) {
+			var up *rawUpstream
+			t.Cleanup(func() { // once the upstream has ended
+				if read, _ := up.take(); wellFormed(read) != nil {
+					t.Error(wellFormed(read))
+				}
+			})
+			up = newRawUpstream(t, answering(okAndClose, true))
+			r := httptest.NewRequest("POST", "http://api.example.com/x", nil)
+			r.Header["Content-Type"] = []string{"text/plain"}
+			change(r)
+			handlerTo(t, up.url).ServeHTTP(httptest.NewRecorder(), r)
+		})
 	}
 }
 
