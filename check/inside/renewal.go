@@ -33,8 +33,12 @@ var renewal = Check{
 	Verify: func(ctx context.Context, m *Machine) check.Finding {
 		if m.ACME {
 			text, err := m.Run(ctx, "systemctl", "is-active", "ringwall.service")
-			if text = strings.TrimSpace(text); text != "active" {
-				return check.Unseen("edge.tls.acme has Ringwall renew the certificate, and ringwall.service is %q: %v", text, err)
+			switch text = strings.TrimSpace(text); text {
+			case "active":
+			case "":
+				return check.Unseen("edge.tls.acme has Ringwall renew the certificate, and whether it runs cannot be seen: %v", err)
+			default:
+				return check.Unseen("edge.tls.acme has Ringwall renew the certificate, and ringwall.service is %s: systemctl status ringwall", text)
 			}
 			return check.Passed("ringwall.service runs, and renews the site's certificate itself (edge.tls.acme)")
 		}

@@ -73,7 +73,7 @@ seen, or the check could not be run.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&f.policy, "policy", "", "policy that the target must enforce (default $RINGWALL_POLICY, then "+policyFile+" if it is there)")
+	fs.StringVar(&f.policy, "policy", "", "policy that the target must enforce (default $RINGWALL_POLICY, then "+policyFile+" if it is there; without a URL, then "+systemPolicy+")")
 	fs.StringVar(&f.ca, "cacert", "", "PEM file of an authority to trust besides the system's")
 	fs.StringArrayVar(&f.tokens, "token", nil, "access token of a caller without any role, or ROLE=TOKEN for one with it; @FILE reads it from a file")
 	fs.StringArrayVar(&f.refused, "refused-token", nil, "token that must be refused though its signature is right: one that has expired, or is for another audience; @FILE reads it from a file; up to 2")

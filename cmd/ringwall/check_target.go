@@ -97,8 +97,8 @@ func tokenOf(s string) (string, error) {
 }
 
 // findPolicy takes the policy of the flag, else that of a serve --dev at the
-// URL with its authority and tokens, else the file in this folder, else the
-// defaults for the URL's host.
+// URL with its authority and tokens, else the file in this folder, else, without a URL,
+// the service's, else the defaults for the URL's host.
 func (t *target) findPolicy(f checkFlags) (err error) {
 	explicit := f.policy != "" || os.Getenv("RINGWALL_POLICY") != ""
 	if dev := runningDev(t.url); dev != nil && !explicit {
@@ -120,6 +120,9 @@ func (t *target) findPolicy(f checkFlags) (err error) {
 		return t.trust(pem)
 	}
 	file := policyPath(f.policy)
+	if t.url != "" { // which need not be what the service of this machine serves
+		file = policyPathOr(f.policy, policyFile)
+	}
 	if _, err := os.Stat(file); explicit || err == nil {
 		t.held = true
 		dev := false
@@ -134,7 +137,7 @@ func (t *target) findPolicy(f checkFlags) (err error) {
 		return nil
 	}
 	if t.url == "" {
-		return errors.New("no URL, and no " + policyFile + " in this folder to take the site from")
+		return errors.New("no URL, and neither " + policyFile + " in this folder nor " + systemPolicy + " to take the site from")
 	}
 	u, err := url.Parse(t.url)
 	if err != nil {

@@ -88,7 +88,7 @@ func serveDev(ctx context.Context, out io.Writer, srv *server, ships bool) error
 // policyFile is the policy of --dev: the flag's, the folder's, or the one that
 // ships with the notes API, which is then started too.
 func (d *devState) policyFile(flag string) (file string, ships bool, err error) {
-	file = policyPath(flag)
+	file = policyPathOr(flag, policyFile) // never the service's
 	if _, err := os.Stat(file); flag != "" || os.Getenv("RINGWALL_POLICY") != "" || !errors.Is(err, fs.ErrNotExist) {
 		file, err := filepath.Abs(file)
 		return file, false, err

@@ -40,7 +40,7 @@ Debian 12 and 13, Ubuntu 22.04 and 24.04; as root.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.PersistentFlags().StringVar(&f.policy, "policy", "", "the policy (default $RINGWALL_POLICY, then "+policyFile+")")
+	cmd.PersistentFlags().StringVar(&f.policy, "policy", "", "the policy ("+policyDefault+")")
 	cmd.PersistentFlags().BoolVar(&f.json, "json", false, "answer in JSON")
 	cmd.AddCommand(hostPlanCommand(&f), hostApplyCommand(&f), hostConfirmCommand(&f), hostRollbackCommand(&f), hostStatusCommand(&f))
 	return cmd

@@ -286,6 +286,9 @@ hand since in a file that goes back is kept beside the journal, under
 				undo = m.Unattended
 			}
 			a, err := undo()
+			if err != nil && a == nil {
+				return &failure{fmt.Errorf("nothing was put back: %w", err), 1, "correct it, then again: ringwall host rollback"}
+			}
 			if err != nil {
 				return &failure{fmt.Errorf("not everything could be put back: %w", err), 1, "correct it, then again: ringwall host rollback"}
 			}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -21,18 +23,28 @@ type source struct {
 	dev  *devState // nil: not --dev
 }
 
-// policyFlag adds --policy. Its value is the flag, $RINGWALL_POLICY, or
-// ./ringwall.yaml.
+// systemPolicy is the policy of the service that the host ring sets up: who signs in
+// to the server need not name it.
+const systemPolicy = "/etc/ringwall/" + policyFile
+
+const policyDefault = "default $RINGWALL_POLICY, then " + policyFile + ", then " + systemPolicy
+
 func policyFlag(cmd *cobra.Command, file *string) {
-	cmd.PersistentFlags().StringVar(file, "policy", "", "policy file (default $RINGWALL_POLICY, then "+policyFile+")")
+	cmd.PersistentFlags().StringVar(file, "policy", "", "policy file ("+policyDefault+")")
 }
 
-func policyPath(flag string) string {
-	if flag != "" {
-		return flag
+func policyPath(flag string) string { return policyPathOr(flag, systemPolicy) }
+
+// policyPathOr is the flag, $RINGWALL_POLICY, the file in this folder, or system where
+// only that is there.
+func policyPathOr(flag, system string) string {
+	if named := cmp.Or(flag, os.Getenv("RINGWALL_POLICY")); named != "" {
+		return named
 	}
-	if env := os.Getenv("RINGWALL_POLICY"); env != "" {
-		return env
+	if _, err := os.Stat(policyFile); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(system); err == nil {
+			return system
+		}
 	}
 	return policyFile
 }
