@@ -20,6 +20,10 @@ func alive(w http.ResponseWriter, r *http.Request) { status(w, r, nil) }
 // answers, and what Deps.Ready looks at is well. It looks at most once a second
 // and for at most one, so that asking costs nothing and cannot be used to load
 // what is behind.
+//
+// It reads from the store and writes nothing. Where nothing can be written, as on a full
+// disk, callers who are signed in are served, and taking this server out would take
+// that from them; what would have to be kept is answered 503 and is an event.
 type readiness struct {
 	server *Server
 	mu     sync.Mutex

@@ -97,7 +97,7 @@ store: sqlite:disk/ringwall.db
 			method, path, token, body string
 			want                      int
 		}{
-			{"GET", "/x", in.Token, "", 200}, {"GET", "/x", "", "", 401}, {"GET", "/healthz", "", "", 200}, {"GET", "/api/me", in.Token, "", 200},
+			{"GET", "/x", in.Token, "", 200}, {"GET", "/x", "", "", 401}, {"GET", "/healthz", "", "", 200}, {"GET", "/readyz", "", "", 200}, {"GET", "/api/me", in.Token, "", 200},
 			{"POST", "/api/auth/login", "", signIn, 503}, {"POST", lock, in.Token, "", 503},
 		} {
 			if status, body := ask(tt.method, tt.path, tt.token, tt.body); status != tt.want {

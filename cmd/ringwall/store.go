@@ -152,7 +152,7 @@ func storeRestoreCommand(f *policyFlags) *cobra.Command {
 		Short: "Put a backup in the place of the store",
 		Long: `Check a backup, and put it in the place of the policy's SQLite store. The server
 must be stopped. A store that is there already is an error; with --force it is
-kept beside the new one.
+kept beside the new one until you remove it: nothing else does.
 
 Everybody has to sign in again, and links in mails that were sent before do not
 work any more: a session or a link that was ended after the backup must not come
@@ -179,6 +179,9 @@ back to life. Passwords, locks and roles are those of the backup.`,
 				}
 				record(cmd, p, audit.Event{Kind: audit.StoreRestored, Detail: "from " + args[0]})
 				fmt.Fprint(out, "\nnext:\n  ringwall serve     # everybody signs in again\n")
+				if kept != "" {
+					fmt.Fprintf(out, "once nobody misses anything, as it holds the accounts:\n  rm %s*\n", shellWord(kept))
+				}
 				return nil
 			})
 		},

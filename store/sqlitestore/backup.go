@@ -59,7 +59,8 @@ func (s *Store) backup(ctx context.Context, file string) ([]Table, error) {
 // Restore puts a backup in the place of a store that nobody uses: ErrInUse
 // otherwise. It checks the backup first, and brings its schema to the newest
 // version. A store that is there already is fs.ErrExist, unless replace is set:
-// it is then kept under the name that is returned. What root restores belongs to the
+// it is then kept under the name that is returned, until somebody removes it: only
+// people know when nothing of it is missed. What root restores belongs to the
 // owner of the store that was there, else of the folder. After an error, and after a
 // crash, the store is the old one or the new one, never a mixture.
 //
