@@ -80,7 +80,7 @@ app: {routes: [{path: /, allow: [anyone]}]}
 			close(done)
 		}()
 		defer func() { cancel(); <-done }()
-		for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		for deadline := time.Now().Add(3 * patience); ; time.Sleep(50 * time.Millisecond) {
 			leaf, err := s.leaf(a)
 			if err == nil && (old == nil || leaf.SerialNumber.Cmp(old.SerialNumber) != 0) {
 				return leaf

@@ -37,7 +37,7 @@ import (
 // and less where it must fail.
 var patience = func() time.Duration {
 	if os.Getenv(takenOut) != "" {
-		return 10 * time.Second
+		return 5 * time.Second
 	}
 	return time.Minute
 }()
