@@ -211,31 +211,9 @@ func (s *changeSet) restore(was wasThere) error {
 	}
 	err = state.Replace(was.Path, b, was.Mode, owner)
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		err = overwrite(was.Path, b, was.Mode, owner)
+		err = state.Overwrite(was.Path, b, was.Mode, owner)
 	}
 	return err
-}
-
-// overwrite is for a full disk, where there is no room for a second file. When it is
-// cut off, the next install does it again.
-func overwrite(path string, content []byte, mode fs.FileMode, owner *state.Owner) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if _, err := f.Write(content); err != nil {
-		return err
-	}
-	if err := f.Truncate(int64(len(content))); err != nil {
-		return err
-	}
-	if owner != nil {
-		if err := f.Chown(owner.UID, owner.GID); err != nil {
-			return err
-		}
-	}
-	return errors.Join(f.Chmod(mode), f.Sync())
 }
 
 // finish says that nothing is to be put back any more.

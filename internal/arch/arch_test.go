@@ -75,7 +75,7 @@ var mayImport = map[string][]string{
 	// The server: what it should be, and the only code that changes one.
 	"packaging/systemd": {},
 	"host":              {"check", "packaging/systemd", "policy"},
-	"internal/hostexec": {"check", "host", "policy"},
+	"internal/hostexec": {"check", "host", "internal/state", "policy"},
 
 	// The front door, and who stands before it.
 	".":                  {"app", "app/openapi", "audit", "bearer", "edge", "identity", "limit", "policy"},

@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"github.com/ringwall/ringwall/host"
+	"github.com/ringwall/ringwall/internal/state"
 )
 
 // A fileBefore is a file or folder as it was.
@@ -120,7 +121,7 @@ func (a *Apply) back(b fileBefore, wrote string) error {
 	}
 	err = replace(b.Path, content, b.Mode, b.UID, b.GID)
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		err = overwrite(b, content)
+		err = state.Overwrite(b.Path, content, b.Mode, &state.Owner{UID: b.UID, GID: b.GID})
 	}
 	return err
 }
@@ -290,29 +291,6 @@ func replace(path string, content []byte, mode fs.FileMode, uid, gid int) error 
 		return err
 	}
 	return syncDir(filepath.Dir(path))
-}
-
-// overwrite is for a full disk, where there is no room for a second file. No link is
-// followed that came into the file's place meanwhile.
-func overwrite(b fileBefore, content []byte) error {
-	f, err := os.OpenFile(b.Path, os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if _, err := f.Write(content); err != nil {
-		return err
-	}
-	if err := f.Truncate(int64(len(content))); err != nil {
-		return err
-	}
-	if err := f.Chown(b.UID, b.GID); err != nil {
-		return err
-	}
-	if err := f.Chmod(b.Mode); err != nil {
-		return err
-	}
-	return f.Sync()
 }
 
 func syncDir(dir string) error {

@@ -36,6 +36,21 @@ func Replace(name string, data []byte, perm fs.FileMode, owner *Owner) error {
 	return SyncFolder(name)
 }
 
+// Overwrite is Replace where that finds no room for a second file: what it writes over
+// is lost at once, and there may be half of it after a crash. A link in the file's
+// place is an error.
+func Overwrite(name string, data []byte, perm fs.FileMode, owner *Owner) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Truncate(int64(len(data))); err != nil { // before others may read it
+		return err
+	}
+	return errors.Join(fill(f, data, perm, owner), f.Sync())
+}
+
 // Make is Replace for a file that must not be there: else the error is
 // fs.ErrExist. It is there whole, or not at all.
 func Make(name string, data []byte, perm fs.FileMode, owner *Owner) error {
