@@ -102,11 +102,43 @@ func (f *Facts) sshMatchLines(name string, found []Keyword, deep int) ([]Keyword
 	return found, err
 }
 
-// sshWords are the words of a line, up to a comment.
-func sshWords(value string) []string {
-	words := unquoted(value)
-	if i := slices.IndexFunc(words, func(w string) bool { return strings.HasPrefix(w, "#") }); i >= 0 {
-		words = words[:i]
+// sshWords are the words of a line, up to a comment, as sshd parts them (argv_split in
+// OpenSSH's misc.c): both kinds of quotes make one of several, and a backslash is
+// one but before a quote, a backslash or a blank. (For Match, OpenSSH 9.6 does not know
+// ' yet, and 10.0 does.)
+func sshWords(value string) (words []string) {
+	var word strings.Builder
+	var in bool
+	var quote byte
+	for i := 0; i < len(value); i++ {
+		c, next := value[i], byte(0)
+		if i+1 < len(value) {
+			next = value[i+1]
+		}
+		switch {
+		case c == '\\' && (next == '\'' || next == '"' || next == '\\' || next == ' ' && quote == 0):
+			i++
+			in = true
+			word.WriteByte(next)
+		case quote == 0 && (c == ' ' || c == '\t'):
+			if in {
+				words = append(words, word.String())
+			}
+			in = false
+			word.Reset()
+		case !in && c == '#':
+			return words
+		case quote == 0 && (c == '"' || c == '\''):
+			in, quote = true, c
+		case c == quote:
+			quote = 0
+		default:
+			in = true
+			word.WriteByte(c)
+		}
+	}
+	if in {
+		words = append(words, word.String())
 	}
 	return words
 }
