@@ -28,10 +28,10 @@ var privatePorts = []int{
 }
 
 // ports connects to each private port at every address of the host, IPv4 and
-// IPv6, and says nothing there but what shows whether the API is behind it. Silence
-// tells that a port is closed only of an address that answers on the target's own
-// port, and does so after all the others: a dead host is silent too, and so is one
-// that has banned this address in the middle of the look.
+// IPv6, and says nothing there but what shows whether the API is behind it. Silence,
+// and a firewall's rejection, tell that a port is closed only of an address that
+// answers on the target's own port, and does so after all the others: a dead host is
+// silent too, and so is one that has banned this address in the middle of the look.
 var ports = Check{
 	Meta: check.Meta{
 		ID:    "outside/ports",
@@ -72,7 +72,7 @@ var ports = Check{
 			var mu sync.Mutex
 			var wg sync.WaitGroup
 			var most atomic.Int32 // that are asked what they are
-			refused, unreachable, spent := 0, 0, 0
+			refused, rejected, unreachable, spent := 0, 0, 0, 0
 			slots := make(chan struct{}, 8)
 			for _, p := range list {
 				slots <- struct{}{}
@@ -96,6 +96,8 @@ var ports = Check{
 						spent++
 					case errors.Is(err, syscall.ECONNREFUSED):
 						refused++
+					case probe.Rejected(err):
+						rejected++
 					case probe.Unreachable(err):
 						unreachable++
 					}
@@ -113,6 +115,8 @@ var ports = Check{
 				switch err := t.alive(ctx, a); {
 				case err == nil:
 					looked = append(looked, a.String())
+				case rejected == len(list) && probe.Rejected(err):
+					noRoute = append(noRoute, a.String())
 				case errors.Is(err, probe.ErrNoRequests), ctx.Err() != nil:
 					untried = append(untried, "whether "+a.String()+" answers at all")
 				default:
@@ -125,7 +129,7 @@ var ports = Check{
 			missed = "; not tried, for want of requests (--max-requests) or of time: " + strings.Join(untried, ", ")
 		}
 		if len(noRoute) > 0 {
-			missed += "; this machine has no way to " + strings.Join(noRoute, ", ") + ": look from one that has"
+			missed += "; this machine has no way to " + strings.Join(noRoute, ", ") + ", or a firewall rejects all that comes from it: look from one that has"
 		}
 		if len(mute) > 0 {
 			missed += "; nobody answers at " + strings.Join(mute, ", ") + " at all, not on port " + portOf(t.Client.Host()) + " either"

@@ -47,9 +47,9 @@ var redirect = Check{
 		for _, req := range []probe.Request{{Target: t.base(), Host: t.site()}, {Target: "/" + noPage(), Host: t.site()}} {
 			res, err := plain.Do(ctx, req)
 			asked := "GET http://" + t.site() + req.Target
-			switch shut := dropped(err); {
+			switch shut := dropped(err) || probe.Rejected(err); {
 			case shut && ctx.Err() == nil, errors.Is(err, syscall.ECONNREFUSED):
-				// Refused, or dropped by a firewall: nothing is there, unless all is down.
+				// Refused, or dropped or rejected by a firewall: nothing is there, unless all is down.
 				if _, err := t.Client.Do(ctx, probe.Request{}); err != nil {
 					return check.Unseen("neither port %s nor the target answers: %v", port, err)
 				}

@@ -54,8 +54,8 @@ var sshKeys = Check{
 				case err == nil:
 				case ctx.Err() != nil:
 					silent = append(silent, "no time was left for "+address)
-				case errors.As(err, &closed) && closed.Op == "dial" && !probe.Unreachable(err):
-					// Silence is a closed port only of an address that answers elsewhere.
+				case errors.As(err, &closed) && closed.Op == "dial" && (probe.Rejected(err) || !probe.Unreachable(err)):
+					// Silence and rejection are a closed port only of an address that answers elsewhere.
 					if !errors.Is(err, syscall.ECONNREFUSED) && t.alive(ctx, a) != nil {
 						silent = append(silent, "nobody answers at "+a.String()+" at all: "+err.Error())
 						break

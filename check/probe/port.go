@@ -29,6 +29,19 @@ func (c *Client) DialPort(ctx context.Context, address string, patience time.Dur
 	return conn, nil
 }
 
+// Rejected reports whether somebody on the way may have answered that nobody gets
+// through: a firewall's ICMP messages do (nftables: reject with icmpx
+// admin-prohibited), and so does a machine that has no way. Only of an address that
+// is reached at another port it tells that this one is closed.
+func Rejected(err error) bool {
+	var op *net.OpError
+	if errors.Is(err, syscall.EACCES) && errors.As(err, &op) { // of ICMPv6; of IPv4 it is the system's own
+		to, ok := op.Addr.(*net.TCPAddr)
+		return ok && to.IP.To4() == nil
+	}
+	return errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH)
+}
+
 // Unreachable reports whether this machine has no way to an address, so that
 // nothing was learnt of it. A refusal and silence tell that the port is closed.
 func Unreachable(err error) bool {

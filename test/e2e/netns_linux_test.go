@@ -336,8 +336,9 @@ func TestCheckLooksAtBothAddresses(t *testing.T) {
 	}
 }
 
-// TestCheckOfADeadHost: what drops all that comes, on one of its addresses or on
-// both, has no closed ports, as far as anybody knows.
+// TestCheckOfADeadHost: what drops or rejects all that comes, on one of its addresses
+// or on both, has no closed ports, as far as anybody knows. Where its own port answers,
+// those that a firewall rejects are closed.
 func TestCheckOfADeadHost(t *testing.T) {
 	w := newWorld(t)
 	w.names(t, "192.0.2.1 both.example.com", "2001:db8::1 both.example.com", "192.0.2.1 four.example.com")
@@ -347,6 +348,9 @@ func TestCheckOfADeadHost(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { l.Close() })
+	}
+	for _, limit := range []string{"net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0"} { // else most rejections are silent, and waited for
+		ip(t, "netns", "exec", w.server, "sysctl", "-q", "-w", limit)
 	}
 	drop := func(rule ...string) {
 		for _, args := range [][]string{{"flush", "ruleset"}, {"add", "table", "inet", "dead"}, {"add", "chain", "inet", "dead", "in", "{ type filter hook input priority 0; }"}, append([]string{"add", "rule", "inet", "dead", "in"}, rule...)} {
@@ -360,9 +364,13 @@ func TestCheckOfADeadHost(t *testing.T) {
 		{"four", "tcp dport != 443 drop", "pass", "ports are closed at 192.0.2.1"},
 		{"both", "meta nfproto ipv6 meta l4proto tcp drop", "unknown", "nobody answers at 2001:db8::1 at all"},
 		{"four", "meta l4proto tcp drop", "unknown", "nobody answers at 192.0.2.1 at all"},
+		{"both", "tcp dport != 443 reject with icmpx admin-prohibited", "pass", "ports are closed at "},
+		{"both", "tcp dport != 443 reject with icmpx no-route", "pass", "ports are closed at "},
+		{"both", "meta nfproto ipv6 meta l4proto tcp reject with icmpv6 admin-prohibited", "unknown", "2001:db8::1"},
+		{"four", "meta l4proto tcp reject with icmpx admin-prohibited", "unknown", "192.0.2.1"},
 	} {
 		drop(strings.Fields(tt.rule)...)
-		cmd := exec.Command("ip", "netns", "exec", w.outside, binary, "check", "https://"+tt.name+".example.com", "--i-own-this", "--only", "outside/ports", "--fail-on", "never", "--format", "json")
+		cmd := exec.Command("ip", "netns", "exec", w.outside, binary, "check", "https://"+tt.name+".example.com", "--i-own-this", "--spared", "--only", "outside/ports", "--fail-on", "never", "--format", "json")
 		cmd.Dir = t.TempDir()
 		cmd.Env = append(os.Environ(), "RINGWALL_STATE="+cmd.Dir)
 		var r struct {
