@@ -149,21 +149,29 @@ func TestNotAfterTheNextStart(t *testing.T) {
 		"systemctl show --no-pager --property=ExecMainStartTimestampMonotonic -- systemd-journald.service":                                                 "ExecMainStartTimestampMonotonic=5\n",
 		"journalctl -q --no-pager -b -n 1 -o json -- MESSAGE_ID=ec387f577b844b8fa948f33cad9a75e6 JOURNAL_NAME=System Journal JOURNAL_NAME=Runtime Journal": `{"JOURNAL_NAME":"System Journal","JOURNAL_PATH":"/var/log/journal/x","MAX_USE":"1000"}`,
 	}
+	const mountsRun = "systemctl show --no-pager --property=ExecStart -- ringwall-mounts.service"
+	runsMounts := "ExecStart={ path=mount ; argv[]=mount -o remount,bind,nosuid,nodev,noexec /tmp ; ignore_errors=no }\nExecStart={ path=mount ; argv[]=mount -o remount,bind,nosuid,nodev,noexec /dev/shm ; ignore_errors=no }\n"
 	for _, tt := range []struct {
 		control, unit, state string
 		want                 check.Verdict
+		more                 map[string]string
 	}{
-		{"host/mounts", "ringwall-mounts.service", enabled, check.Pass},
-		{"host/mounts", "ringwall-mounts.service", "LoadState=not-found\nActiveState=inactive\nUnitFileState=\n", check.Pass}, // fstab has them
-		{"host/mounts", "ringwall-mounts.service", disabled, check.Fail},
-		{"host/logs", "logrotate.timer", enabled, check.Pass},
-		{"host/logs", "logrotate.timer", disabled, check.Fail},
-		{"host/logs", "logrotate.timer", strings.Replace(enabled, "=enabled", "=masked", 1), check.Fail},
-		{"host/time", "chrony.service", enabled, check.Pass},
-		{"host/time", "chrony.service", disabled, check.Fail},
-		{"host/time", "chrony.service", strings.Replace(enabled, "=enabled", "=enabled-runtime", 1), check.Fail},
-		{"host/containers", "ringwall-published.service", enabled, check.Pass},
-		{"host/containers", "ringwall-published.service", disabled, check.Fail},
+		{"host/mounts", "ringwall-mounts.service", enabled, check.Pass, nil},
+		{"host/mounts", "ringwall-mounts.service", "LoadState=not-found\nActiveState=inactive\nUnitFileState=\n", check.Pass, map[string]string{mountsRun: "ExecStart=\n"}}, // fstab has them
+		{"host/mounts", "ringwall-mounts.service", disabled, check.Fail, nil},
+		{"host/mounts", "ringwall-mounts.service", strings.Replace(enabled, "=loaded", "=bad-setting", 1), check.Fail, nil},
+		{"host/mounts", "ringwall-mounts.service", enabled, check.Fail, map[string]string{mountsRun: "ExecStart={ path=/bin/true ; argv[]=/bin/true ; ignore_errors=no }\n"}},
+		{"host/mounts", "ringwall-mounts.service", enabled, check.Fail, map[string]string{mountsRun: strings.Replace(runsMounts, "noexec /dev/shm", "exec /dev/shm", 1)}},
+		{"host/mounts", "ringwall-mounts.service", enabled, check.Unknown, map[string]string{showDropIn + "ringwall-mounts.service": "DropInPaths=/etc/x.conf /etc/y.conf\n"}},
+		{"host/logs", "logrotate.timer", enabled, check.Pass, nil},
+		{"host/logs", "logrotate.timer", disabled, check.Fail, nil},
+		{"host/logs", "logrotate.timer", strings.Replace(enabled, "=enabled", "=masked", 1), check.Fail, nil},
+		{"host/logs", "logrotate.timer", enabled, check.Fail, map[string]string{askTimes + "*-*-* 06,18:00:00": times(time.Hour, 365*24*time.Hour, 20)}},
+		{"host/time", "chrony.service", enabled, check.Pass, nil},
+		{"host/time", "chrony.service", disabled, check.Fail, nil},
+		{"host/time", "chrony.service", strings.Replace(enabled, "=enabled", "=enabled-runtime", 1), check.Fail, nil},
+		{"host/containers", "ringwall-published.service", enabled, check.Pass, nil},
+		{"host/containers", "ringwall-published.service", disabled, check.Fail, nil},
 	} {
 		m := texts{files: map[string]host.FileState{"/etc/os-release": debian, "/proc/self/mountinfo": mounts}, said: maps.Clone(journald)}
 		m.said["nft list ruleset"], m.said[isInstalled+"nftables"], m.said[isInstalled+"docker.io"] = published, "installed 1\n", "installed 1\n"
@@ -172,6 +180,10 @@ func TestNotAfterTheNextStart(t *testing.T) {
 			m.said[showUnit+other+".service"] = "LoadState=not-found\nActiveState=inactive\nUnitFileState=\n"
 		}
 		m.said[showUnit+tt.unit] = tt.state
+		daily(m.said, "logrotate.timer")
+		m.said[showDropIn+"ringwall-mounts.service"], m.said[mountsRun] = "DropInPaths=/etc/x.conf\n", runsMounts
+		m.files["/etc/x.conf"], m.files["/etc/y.conf"] = file("[Unit]\nDescription=mine\n"), file("[Unit]\nConditionHost=elsewhere\n")
+		maps.Copy(m.said, tt.more)
 		f, _ := host.Verify(tt.control, policy.Default(), host.NewFacts(m), time.Now())
 		if f.Verdict != tt.want || tt.want == check.Fail && !strings.Contains(f.Got, tt.unit+" ") {
 			t.Errorf("%s, %q: %v %s", tt.control, tt.state, f.Verdict, f.Got)

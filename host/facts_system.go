@@ -61,13 +61,17 @@ func (f *Facts) UnitProperties(name string, properties ...string) (map[string]st
 	if err != nil {
 		return nil, err
 	}
+	return readProperties(said), nil
+}
+
+func readProperties(said string) map[string]string {
 	values := map[string]string{}
 	for line := range strings.Lines(said) {
 		if key, value, ok := strings.Cut(strings.TrimRight(line, "\n"), "="); ok {
 			values[key] = strings.TrimSpace(values[key] + " " + value) // some stand on several lines
 		}
 	}
-	return values, nil
+	return values
 }
 
 // enable returns the change that has a unit enabled and running.

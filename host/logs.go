@@ -50,6 +50,9 @@ func planLogs(_ *policy.Policy, f *Facts) ([]Change, error) {
 	if len(file) > 0 {
 		file = append(file, Change{Title: "have journald read that", Unit: &Unit{Name: "systemd-journald.service", Do: Restart}})
 	}
+	if err := planNeglected(f, "logrotate.timer", "logrotate.service"); err != nil {
+		return nil, err
+	}
 	on, err := f.enable("logrotate.timer")
 	return append(append(changes, file...), on...), err
 }
@@ -119,6 +122,9 @@ func verifyLogs(_ *policy.Policy, f *Facts) check.Finding {
 		return check.Failed("logrotate.timer is "+timer.Active, want, fix)
 	case !timer.Stays():
 		return check.Failed("logrotate.timer is "+timer.Enabled+", and would not start with the machine", want, fix)
+	}
+	if found := neglected(f, want, "logrotate.timer", "logrotate.service"); found != nil {
+		return *found
 	}
 	if err := f.RotationWorks(); err != nil {
 		return check.Failed("logrotate refuses what is configured: "+err.Error(), want, "logrotate --debug /etc/logrotate.conf")

@@ -66,6 +66,17 @@ var mounts = Control{
 		if len(more) == 0 && !closedFolders(f) {
 			more = []Change{{Title: "close them again", Unit: &Unit{Name: mountsUnit, Do: Restart}}}
 		}
+		if len(changes) == 0 {
+			unit, err := f.Unit(mountsUnit)
+			if err != nil || unit.Load != "loaded" || !unit.Stays() {
+				return more, err
+			}
+			if why, err := opensAtStart(f, unit); err != nil {
+				return nil, err
+			} else if why != "" { // somebody meant it
+				return nil, Hint(why + ": systemctl cat " + mountsUnit + ", and remove what changes it")
+			}
+		}
 		return append(changes, more...), nil
 	},
 	Verify: verifyMounts,
@@ -89,13 +100,44 @@ func missingFlags(m *Mount) (missing []string) {
 	return missing
 }
 
+// opensAtStart says why the unit would not close them when the machine starts.
+func opensAtStart(f *Facts, unit UnitState) (why string, err error) {
+	if unit.Load != "loaded" || !unit.Stays() {
+		return strings.TrimSpace(mountsUnit + " is " + unit.Load + " " + unit.Enabled), nil
+	}
+	runs, err := f.UnitProperties(mountsUnit, "ExecStart")
+	for _, point := range sharedFolders {
+		if command := "argv[]=" + remount(point) + " ;"; err == nil && !strings.Contains(runs["ExecStart"], command) {
+			return mountsUnit + " does not run " + remount(point), nil
+		}
+	}
+	return "", err
+}
+
+func remount(point string) string {
+	return "mount -o remount,bind," + strings.Join(mountFlags, ",") + " " + point
+}
+
 func verifyMounts(_ *policy.Policy, f *Facts) check.Finding {
 	const want, fix = "/tmp and /dev/shm are mounted nosuid,nodev,noexec", "ringwall host apply; what must run from /tmp gets a TMPDIR of its own"
 	// Who mounts them himself has no such unit.
-	if unit, err := f.Unit(mountsUnit); err != nil {
+	unit, err := f.Unit(mountsUnit)
+	if err != nil {
 		return check.Unseen("%v", err)
-	} else if unit.Load == "loaded" && !unit.Stays() {
-		return check.Failed(mountsUnit+" is "+unit.Enabled+": after the next start of the machine they would be open", want, "ringwall host apply")
+	}
+	if unit.Load != "not-found" {
+		open, err := opensAtStart(f, unit)
+		switch {
+		case err != nil:
+			return check.Unseen("%v", err)
+		case open != "":
+			return check.Failed(open+": after the next start of the machine they would be open", want, "ringwall host apply; systemctl cat "+mountsUnit+" names the files that change it")
+		}
+		if unsure, err := f.Conditional(mountsUnit); err != nil {
+			return check.Unseen("%v", err)
+		} else if unsure != "" {
+			return check.Unseen("%s", unsure)
+		}
 	}
 	for _, point := range sharedFolders {
 		m, err := f.MountAt(point)

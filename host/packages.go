@@ -76,6 +76,11 @@ func planPackages(_ *policy.Policy, f *Facts) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(timer) == 0 {
+		if err := planNeglected(f, packagesTimer, packagesService); err != nil {
+			return nil, err
+		}
+	}
 	on, err := f.enable(packagesTimer)
 	if len(looks)+len(timer) > 0 && len(on) == 0 {
 		on = []Change{{Title: "have systemd read that", Unit: &Unit{Name: packagesTimer, Do: Restart}}}
@@ -120,6 +125,9 @@ func verifyPackages(_ *policy.Policy, f *Facts) check.Finding {
 		return check.Unseen("%v", err)
 	case !timer.Running() || timer.Enabled != "enabled":
 		return check.Failed(strings.TrimSpace(packagesTimer+" is "+timer.Active+" "+timer.Enabled), want, fix)
+	}
+	if found := neglected(f, want, packagesTimer, packagesService); found != nil {
+		return *found
 	}
 	without, err := listless(f)
 	if err != nil {

@@ -31,6 +31,9 @@ func TestVerdictsOfPackages(t *testing.T) {
 		timer:     "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n",
 		service:   runs + "Result=success\nExecMainStatus=0\nExecMainExitTimestampMonotonic=77000000\n",
 	}
+	daily(right, "ringwall-packages.timer")
+	weekly := strings.Replace(right[showTimer+"ringwall-packages.timer"], "06,18:00:00", "w", 1)
+	right[askTimes+"*-*-* w"] = times(time.Hour, 7*24*time.Hour, 20)
 	for _, tt := range []struct {
 		name    string
 		changes map[string]string
@@ -41,6 +44,7 @@ func TestVerdictsOfPackages(t *testing.T) {
 		{"no debsums", map[string]string{installed: "no"}, check.Fail, "not installed"},
 		{"no timer", map[string]string{timer: "LoadState=not-found\nActiveState=inactive\nUnitFileState=\n"}, check.Fail, "timer is inactive"},
 		{"a timer until the next start", map[string]string{timer: "LoadState=loaded\nActiveState=active\nUnitFileState=disabled\n"}, check.Fail, "active disabled"},
+		{"a timer of every week", map[string]string{showTimer + "ringwall-packages.timer": weekly}, check.Fail, "more than 3 days"},
 		{"no look yet", map[string]string{service: runs + "Result=success\nExecMainStatus=0\nExecMainExitTimestampMonotonic=0\n"}, check.Unknown, "no look has ended"},
 		{"a look before the timer", map[string]string{service: runs + "Result=exit-code\nExecMainStatus=2\nExecMainExitTimestampMonotonic=4000000\n"}, check.Unknown, "no look has ended"},
 		{"a timer of years", map[string]string{uptime: "864000.5 9\n"}, check.Fail, "239h0m0s ago"},

@@ -14,6 +14,8 @@ const (
 	askSSHDApart Query = "sshd -T, with a folder of its own"
 	askSSH       Query = "ssh -Q"
 	askUnit      Query = "systemctl show"
+	askTimer     Query = "systemctl show, of a timer"
+	askCalendar  Query = "systemd-analyze calendar"
 	askPackage   Query = "dpkg-query"
 	askPasswd    Query = "getent passwd"
 	askAccounts  Query = "getent passwd, of all"
@@ -59,6 +61,9 @@ var queries = map[Query][]string{
 	askSSHDApart: append(slices.Clone(sshdApart), "-T"),
 	askSSH:       {"ssh", "-Q"},
 	askUnit:      {"systemctl", "show", "--no-pager"},
+	// Its times are this machine's, and UTC is one that everybody reads alike.
+	askTimer:     {"env", "TZ=UTC", "systemctl", "show", "--no-pager"},
+	askCalendar:  {"env", "TZ=UTC", "systemd-analyze", "calendar", "--iterations=20", "--"},
 	askPackage:   {"dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}\n", "--"},
 	askPasswd:    {"getent", "passwd", "--"},
 	askAccounts:  {"getent", "passwd"},

@@ -54,6 +54,38 @@ $nrconf{restart} = 'a';
 
 var updateTimers = []string{"apt-daily.timer", "apt-daily-upgrade.timer"}
 
+// neglected is what a timer is to do and does not, as a finding, nil when all is well;
+// and how to correct it.
+func neglected(f *Facts, want, timer, service string) *check.Finding {
+	why, unsure, err := f.Neglects(timer, service)
+	var found check.Finding
+	switch {
+	case err != nil:
+		found = check.Unseen("%v", err)
+	case why != "":
+		found = check.Failed(why, want, unneglect(timer))
+	case unsure != "":
+		found = check.Unseen("%s", unsure)
+	default:
+		return nil
+	}
+	return &found
+}
+
+// planNeglected is a Hint where somebody has a timer do less than it should: he meant it,
+// and it is not undone for him.
+func planNeglected(f *Facts, timer, service string) error {
+	why, _, err := f.Neglects(timer, service)
+	if err == nil && why != "" {
+		return Hint(why + ": " + unneglect(timer))
+	}
+	return err
+}
+
+func unneglect(timer string) string {
+	return "systemctl cat " + timer + ", remove the file that does it, and: systemctl daemon-reload; systemctl restart " + timer
+}
+
 func planUpdates(p *policy.Policy, f *Facts) ([]Change, error) {
 	// Somebody meant it: it is told before the work, and not undone for him.
 	if wrong, fix, err := keptFromUpdates(f); err != nil {
@@ -76,6 +108,9 @@ func planUpdates(p *policy.Policy, f *Facts) ([]Change, error) {
 		changes = append(changes, more...)
 	}
 	for _, timer := range updateTimers {
+		if err := planNeglected(f, timer, strings.Replace(timer, ".timer", ".service", 1)); err != nil {
+			return nil, err
+		}
 		on, err := f.enable(timer)
 		if err != nil {
 			return nil, err
@@ -141,6 +176,9 @@ func verifyUpdates(p *policy.Policy, f *Facts) check.Finding {
 			return check.Unseen("%v", err)
 		case !u.Running() || !u.Stays():
 			return check.Failed(fmt.Sprintf("%s is %s and %s", timer, u.Active, u.Enabled), want, fix)
+		}
+		if found := neglected(f, want, timer, strings.Replace(timer, ".timer", ".service", 1)); found != nil {
+			return *found
 		}
 	}
 	last, err := f.UnitProperties("apt-daily-upgrade.service", "Result")

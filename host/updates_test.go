@@ -128,6 +128,8 @@ nginx:
 		"systemctl show --no-pager --property=ExecStart -- apt-daily-upgrade.service": "ExecStart={ path=/usr/lib/apt/apt.systemd.daily ; argv[]=/usr/lib/apt/apt.systemd.daily install ; ignore_errors=no }\n",
 		"systemctl show --no-pager --property=Result -- apt-daily-upgrade.service":    "Result=success\n",
 	}
+	daily(said, "apt-daily.timer")
+	daily(said, "apt-daily-upgrade.timer")
 	for _, tt := range []struct {
 		name        string
 		asked, text string // a query or a file, and what it has
@@ -146,6 +148,9 @@ nginx:
 		{"a commented line", stanzas, "Types: deb\nURIs: https://x.example.com\n# Trusted: yes\n", check.Pass, "both timers run"},
 
 		{"a timer of this run alone", unit + "apt-daily.timer", strings.Replace(runs, "=enabled", "=enabled-runtime", 1), check.Fail, "enabled-runtime"},
+		{"once a year", askTimes + "*-*-* 06,18:00:00", times(24*time.Hour, 365*24*time.Hour, 20), check.Fail, "apt-daily.timer lets more than 3 days pass"},
+		{"a timer of something else", showTimer + "apt-daily-upgrade.timer", strings.Replace(said[showTimer+"apt-daily-upgrade.timer"], "Unit=apt-daily-upgrade.service", "Unit=x.service", 1), check.Fail, "starts x.service"},
+		{"a condition", showDropIn + "apt-daily.service", "DropInPaths=/etc/x.conf\n", check.Unknown, "ConditionPathExists"},
 		{"nothing is installed", "systemctl show --no-pager --property=ExecStart -- apt-daily-upgrade.service", "ExecStart={ path=/bin/true ; argv[]=/bin/true ; ignore_errors=no }\n", check.Fail, "apt-daily-upgrade.service does not run"},
 		{"nothing is fetched", "systemctl show --no-pager --property=ExecStart -- apt-daily.service", "ExecStart=\n", check.Fail, "apt-daily.service does not run"},
 		{"trusted", more, "deb [arch=amd64 trusted=yes] https://x.example.com ./\n", check.Fail, "nobody signed: /etc/apt/sources.list.d/x.list: deb [arch=amd64 trusted=yes]"},
@@ -164,7 +169,7 @@ nginx:
 		{"no such archive", archives, strings.ReplaceAll(debian12, "Debian-Security", "Debian"), check.Fail, "no security archive"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			m := texts{files: map[string]host.FileState{"/etc/os-release": debian}, said: maps.Clone(said)}
+			m := texts{files: map[string]host.FileState{"/etc/os-release": debian, "/etc/x.conf": file("[Unit]\nConditionPathExists=/x\n")}, said: maps.Clone(said)}
 			if strings.HasPrefix(tt.asked, "/") {
 				m.files[tt.asked] = file(tt.text)
 			} else {

@@ -46,6 +46,10 @@ var undone = []struct{ control, line, back string }{
 	{"host/updates", "mkdir /etc/systemd/system/apt-daily-upgrade.service.d && printf '[Service]\nExecStart=\nExecStart=/bin/true\n' >/etc/systemd/system/apt-daily-upgrade.service.d/zz.conf && systemctl daemon-reload", "rm -r /etc/systemd/system/apt-daily-upgrade.service.d; systemctl daemon-reload"},
 	{"host/logs", "systemctl disable -q logrotate.timer", "systemctl enable -q logrotate.timer"},
 	{"host/mounts", "systemctl disable -q ringwall-mounts.service", "systemctl enable -q ringwall-mounts.service"},
+	{"host/mounts", changed("ringwall-mounts.service", "[Service]\nExecStart=\nExecStart=/bin/true"), unchanged("ringwall-mounts.service")},
+	{"host/updates", changed("apt-daily-upgrade.timer", "[Timer]\nOnCalendar=\nOnCalendar=yearly"), unchanged("apt-daily-upgrade.timer")},
+	{"host/packages", changed("ringwall-packages.timer", "[Timer]\nOnUnitActiveSec=\nOnUnitActiveSec=1month"), unchanged("ringwall-packages.timer")},
+	{"host/logs", changed("logrotate.timer", "[Timer]\nOnCalendar="), unchanged("logrotate.timer") + "; systemctl restart logrotate.timer"},
 	{"host/logs", "printf '[Journal]\nStorage=none\n' >/etc/systemd/journald.conf.d/zz.conf && systemctl restart systemd-journald", "rm /etc/systemd/journald.conf.d/zz.conf; systemctl restart systemd-journald"},
 	{"host/service", "systemctl disable ringwall.service", "systemctl enable ringwall.service"},
 	{"inside/listeners", "systemd-run -q --unit=open5432 perl -e 'use IO::Socket::INET; $s = IO::Socket::INET->new(LocalPort => 5432, Listen => 5) or die; sleep' && iptables -I INPUT -p tcp --dport 5432 -j ACCEPT; sleep 1", "iptables -D INPUT -p tcp --dport 5432 -j ACCEPT; systemctl stop open5432"},
@@ -57,6 +61,16 @@ var undone = []struct{ control, line, back string }{
 	{"inside/privileged", "cp /bin/dash /var/tmp/.x && chmod 4755 /var/tmp/.x", "rm /var/tmp/.x"},
 	{"inside/privileged", "chmod u+s /usr/bin/find", "chmod u-s /usr/bin/find"},
 	{"inside/privileged", "cp /lib/*-linux-gnu/libm.so.6 /usr/local/lib/libx.so && echo /usr/local/lib/libx.so >/etc/ld.so.preload", "rm /etc/ld.so.preload /usr/local/lib/libx.so"},
+}
+
+// changed gives a unit a drop-in, and unchanged takes it away.
+func changed(unit, text string) string {
+	dir := "/etc/systemd/system/" + unit + ".d"
+	return "mkdir -p " + dir + " && printf '" + strings.ReplaceAll(text, "\n", `\n`) + "\n' >" + dir + "/zz.conf && systemctl daemon-reload"
+}
+
+func unchanged(unit string) string {
+	return "rm -r /etc/systemd/system/" + unit + ".d; systemctl daemon-reload"
 }
 
 // opensAgain breaks a server that is right in every of these ways, one of each
