@@ -92,6 +92,13 @@ func TestWhomFail2banDrops(t *testing.T) {
 		return `{"__REALTIME_TIMESTAMP":"` + strconv.FormatInt(t.UnixMicro(), 10) + `"}`
 	}
 	const log, journal = "stat -L -c %Y -- /var/log/auth.log", "journalctl -q --no-pager -b -n 1 -o json -- _UID=0 _TRANSPORT=syslog _COMM=sshd + _UID=0 _TRANSPORT=syslog _COMM=sshd-session"
+	// As fail2ban's action iptables-ipset has it, and ipset and iptables print it.
+	const setRule = "-A INPUT -p tcp -m multiport --dports 22 -m set --match-set f2b-sshd src -j REJECT --reject-with icmp-port-unreachable\n"
+	sets := func(old, as string) map[string]string {
+		r := strings.NewReplacer(old, as)
+		return map[string]string{isInstalled + "iptables": "installed 1\n", "iptables -S": r.Replace(setRule), "ip6tables -S": strings.Replace(setRule, "f2b-sshd", "f2b-sshd6", 1),
+			"ipset save": r.Replace("create f2b-sshd hash:ip family inet hashsize 1024 maxelem 65536 timeout 600 bucketsize 12 initval 0x5ed9d9ba\nadd f2b-sshd 192.0.2.7 timeout 599\nadd f2b-sshd6 2001:db8::a timeout 5\nadd other 192.0.2.9\n")}
+	}
 	rule := "\t\ttcp dport 22 ip saddr @addr-set-sshd reject with icmp port-unreachable\n"
 	for _, tt := range []struct {
 		name, banned, rules string
@@ -112,6 +119,19 @@ func TestWhomFail2banDrops(t *testing.T) {
 		{"nothing leads there", "192.0.2.50", strings.Replace(right, "jump f2b-ssh", "return", 1), nil, check.Fail, "lets it in"},
 		{"at times", "192.0.2.51", right, nil, check.Fail, "lets it in"},
 
+		{"by iptables and a set", "192.0.2.7", "", sets("nothing", ""), check.Pass, "1 addresses are banned"},
+		{"by a chain of its own", "192.0.2.7", "", map[string]string{isInstalled + "iptables": "installed 1\n", "iptables -S": "-A INPUT -p tcp -j f2b\n-A f2b -s 192.0.2.7/32 -j DROP\n"}, check.Pass, "1 addresses are banned"},
+		{"by ip6tables and a set", "2001:db8::a", "", sets("nothing", ""), check.Pass, "1 addresses are banned"},
+		{"not in the set", "192.0.2.8", "", sets("nothing", ""), check.Fail, "bans 192.0.2.8, and the kernel lets it in"},
+		{"in another set", "192.0.2.9", "", sets("nothing", ""), check.Fail, "lets it in"},
+		{"all but the set", "192.0.2.7", "", sets("--match-set", "! --match-set"), check.Fail, "lets it in"},
+		{"where it goes to", "192.0.2.7", "", sets("sshd src", "sshd dst"), check.Fail, "lets it in"},
+		{"the set is let in", "192.0.2.7", "", sets("REJECT", "ACCEPT"), check.Fail, "lets it in"},
+		{"and in a second set", "192.0.2.7", "", sets("src -j", "src -m set --match-set other src -j"), check.Fail, "lets it in"},
+		{"seldom", "192.0.2.7", "", sets("src -j", "src -m limit --limit 1/min -j"), check.Fail, "lets it in"},
+		{"nothing leads to the rule", "192.0.2.7", "", sets("-A INPUT", "-A mine"), check.Fail, "lets it in"},
+		{"an exception of the set", "192.0.2.7", "", sets("192.0.2.7 timeout 599", "192.0.2.7 nomatch"), check.Fail, "lets it in"},
+		{"the sets are not seen", "192.0.2.7", "", map[string]string{isInstalled + "iptables": "installed 1\n", "iptables -S": setRule}, check.Unknown, "not seen whether the kernel drops it"},
 		{"an old log", "", "", map[string]string{log: at(now.Add(-2 * time.Hour))}, check.Fail, "nothing came since"},
 		{"a log that is a little behind", "", "", map[string]string{log: at(now.Add(-30 * time.Second))}, check.Pass, "0 addresses"},
 		{"sshd says nothing", "", "", map[string]string{journal: ""}, check.Unknown, "sign in once"},
@@ -123,7 +143,7 @@ func TestWhomFail2banDrops(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := texts{files: map[string]host.FileState{"/etc/os-release": debian}, said: map[string]string{
-				isInstalled + "fail2ban": "installed 1.0.2\n", showUnit + "fail2ban.service": enabled, "fail2ban-client status": "`- Jail list:\trecidive, sshd\n",
+				isInstalled + "fail2ban": "installed 1.0.2\n", isInstalled + "iptables": "no", showUnit + "fail2ban.service": enabled, "fail2ban-client status": "`- Jail list:\trecidive, sshd\n",
 				"nft list ruleset": tt.rules, log: at(now), journal: entry(now), "fail2ban-client get logtarget": "Current logging target is:\n`- /var/log/auth.log\n",
 			}}
 			for key, said := range map[string]string{"journalmatch": "No journal match filter set\n", "logpath": "Current monitored log file(s):\n`- /var/log/auth.log\n", "ignoreip": "No IP address/network is ignored\n",

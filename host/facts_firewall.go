@@ -69,6 +69,57 @@ func (f *Facts) Filter(ipv6 bool) ([]string, error) {
 	return strings.Split(strings.TrimSpace(said), "\n"), err
 }
 
+// Dropped are the addresses whose packets a rule of iptables' drops, if only at some
+// ports, by themselves or as members of a set of ipset's, which nft does not list. None
+// where there is no iptables.
+func (f *Facts) Dropped(ipv6 bool) (addresses []string, err error) {
+	there, err := f.Installed("iptables")
+	if err != nil || !there {
+		return nil, err
+	}
+	lines, err := f.Filter(ipv6)
+	if err != nil {
+		return nil, err
+	}
+	chains, seen := filterRules(lines), map[string]bool{}
+	var sets []string
+	var walk func(chain string)
+	walk = func(chain string) {
+		if seen[chain] {
+			return
+		}
+		seen[chain] = true
+		for _, r := range chains[chain] {
+			to := r.is("-j", "-g")
+			walk(to)
+			if to != "DROP" && to != "REJECT" || slices.ContainsFunc(r.word, func(w string) bool { return slices.Contains(sometimes, w) }) {
+				continue
+			}
+			set := r.is("--match-set")
+			switch i := slices.Index(r.word, "--match-set"); {
+			case i < 0 && r.is("-s") != "":
+				addresses = append(addresses, r.is("-s"))
+			case set != "" && r.is("-s") == "" && i+2 < len(r.word) && r.word[i+2] == "src" && !slices.Contains(r.word[i+1:], "--match-set"):
+				sets = append(sets, set)
+			}
+		}
+	}
+	if walk("INPUT"); len(sets) == 0 {
+		return addresses, nil
+	}
+	said, err := f.ask(askSets)
+	for line := range strings.Lines(said) { // add f2b-sshd 192.0.2.7 timeout 599
+		word := strings.Fields(line)
+		if len(word) > 2 && word[0] == "add" && slices.Contains(sets, word[1]) && !slices.Contains(word, "nomatch") {
+			addresses = append(addresses, word[2])
+		}
+	}
+	return addresses, err
+}
+
+// sometimes are modules by which a rule is not about every packet of somebody's.
+var sometimes = []string{"limit", "hashlimit", "statistic", "recent", "time", "connlimit"}
+
 // NFTStatements are what nftables.service gives the kernel when the machine starts:
 // the statements of the files that it names, and of those that they include, without
 // comments. A way to start it of which that cannot be told is an error.

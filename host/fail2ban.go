@@ -319,7 +319,14 @@ func judgeDropped(name string, j Jail, f *Facts) check.Finding {
 		if err != nil {
 			return check.Unseen("the jail %s bans %q", name, address)
 		}
-		if !held[address] && !within(dropped, p) {
+		if held[address] || within(dropped, p) {
+			continue
+		}
+		others, err := f.Dropped(p.Addr().Is6())
+		if err != nil {
+			return check.Unseen("the jail %s bans %s, and it is not seen whether the kernel drops it: %v", name, address, err)
+		}
+		if !within(others, p) {
 			return check.Failed("the jail "+name+" bans "+address+", and the kernel lets it in", "the kernel drops whom fail2ban bans", "systemctl restart fail2ban")
 		}
 	}

@@ -30,6 +30,7 @@ const (
 	askUFWAdded  Query = "ufw show added"
 	askFilter4   Query = "iptables -S"
 	askFilter6   Query = "ip6tables -S"
+	askSets      Query = "ipset save"
 	askRoutes4   Query = "ip -4 route"
 	askRoutes6   Query = "ip -6 route"
 	askRuleset   Query = "nft list ruleset"
@@ -78,6 +79,7 @@ var queries = map[Query][]string{
 	askUFWAdded:  {"ufw", "show", "added"},
 	askFilter4:   {"iptables", "-S"},
 	askFilter6:   {"ip6tables", "-S"},
+	askSets:      {"ipset", "save"},
 	askRoutes4:   {"ip", "-j", "-4", "route", "show", "table", "all"},
 	askRoutes6:   {"ip", "-j", "-6", "route", "show", "table", "all"},
 	askRuleset:   {"nft", "list", "ruleset"},
