@@ -196,14 +196,39 @@ func (m *Machine) Applies() ([]*Apply, error) {
 
 // folders are those of the runs, the oldest first.
 func (m *Machine) folders() ([]string, error) {
-	dirs, err := filepath.Glob(filepath.Join(m.dir, "applies", "[0-9][0-9][0-9][0-9]"))
-	slices.Sort(dirs)
+	dirs, err := filepath.Glob(filepath.Join(m.dir, "applies", "[0-9][0-9][0-9][0-9]*"))
+	dirs = slices.DeleteFunc(dirs, func(dir string) bool { return numberOf(dir) == 0 })
+	slices.SortFunc(dirs, func(a, b string) int { return numberOf(a) - numberOf(b) })
 	return dirs, err
 }
 
+// numberOf is that of a run's folder, 0 of another one.
 func numberOf(dir string) int {
-	n, _ := strconv.Atoi(filepath.Base(dir)) // four digits
+	n, _ := strconv.Atoi(filepath.Base(dir))
 	return n
+}
+
+// undoneKept is how many runs that are undone keep their folder, for what is kept aside
+// in it.
+const undoneKept = 20
+
+// prune removes the folders of all other runs that are undone: an apply that fails is
+// one more each time it is tried. One that is confirmed, or may be, can be undone yet,
+// and drift is told from it; of one with a damaged journal nobody knows.
+func (m *Machine) prune() {
+	dirs, err := m.folders()
+	if err != nil {
+		return
+	}
+	kept := 0
+	for _, dir := range slices.Backward(dirs) {
+		if a, err := readApply(dir, numberOf(dir)); err != nil || a.Phase != Undone {
+			continue
+		}
+		if kept++; kept > undoneKept {
+			_ = os.RemoveAll(dir) // what is left of it has no journal, or the whole, and goes the next time
+		}
+	}
 }
 
 // Last is the newest run that is not undone; nil is none. No older one is read: a
@@ -221,7 +246,7 @@ func (m *Machine) Last() (*Apply, error) {
 	return nil, nil
 }
 
-// newApply makes the folder of the next run.
+// newApply makes the folder of the next run, where runs of before make room.
 func (m *Machine) newApply() (*Apply, error) {
 	dirs, err := m.folders()
 	if err != nil {
@@ -231,6 +256,7 @@ func (m *Machine) newApply() (*Apply, error) {
 	if len(dirs) > 0 {
 		n = numberOf(dirs[len(dirs)-1]) + 1
 	}
+	m.prune()
 	dir := filepath.Join(m.dir, "applies", fmt.Sprintf("%04d", n))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err

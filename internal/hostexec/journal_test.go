@@ -170,3 +170,81 @@ func TestSession(t *testing.T) {
 		t.Errorf("%+v, %v", q, err)
 	}
 }
+
+// TestUndoneRunsAreFew: folders of runs that are undone go, the oldest first, and with them
+// nothing that a link in them leads to. None goes of a run that can be undone, or confirmed,
+// or of which nobody knows.
+func TestUndoneRunsAreFew(t *testing.T) {
+	m := &Machine{dir: t.TempDir(), tell: func(string) {}}
+	mine := filepath.Join(t.TempDir(), "mine")
+	if err := os.WriteFile(mine, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(m.dir, "applies", "0001.mine"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	const runs, kept = 40, 20
+	for n := range runs {
+		a, err := m.newApply()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(mine, filepath.Join(a.dir, "aside_mine")); err != nil {
+			t.Fatal(err)
+		}
+		var records []record
+		switch n + 1 {
+		case 2:
+			records = []record{{Event: applied, Moment: &Moment{}}, {Event: confirmed}}
+		case 3:
+			if err := os.WriteFile(a.journal(), []byte("x\ny\nz\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		case 4:
+			records = []record{{Event: applied, Moment: &Moment{}}, {Event: confirmed}, {Event: undoing}}
+		case runs:
+			records = []record{{Event: applied, Moment: &Moment{}}}
+		default:
+			records = []record{{Event: undone}}
+		}
+		for _, r := range records {
+			if err := a.write(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	dirs, err := m.folders()
+	if err != nil || len(dirs) != kept+4 {
+		t.Fatalf("%d are left: %q, %v", len(dirs), dirs, err)
+	}
+	for i, want := range []int{2, 3, 4, runs - kept} {
+		if numberOf(dirs[i]) != want {
+			t.Errorf("%s is left in the place of %d", dirs[i], want)
+		}
+	}
+	if last, err := m.Last(); err != nil || last.Number != runs || last.Phase != Applied {
+		t.Errorf("%+v, %v", last, err)
+	}
+	for _, name := range []string{mine, filepath.Join(m.dir, "applies", "0001.mine")} {
+		if _, err := os.Stat(name); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestManyRuns: the number of a run has as many digits as it needs, and is the newest.
+func TestManyRuns(t *testing.T) {
+	m := &Machine{dir: t.TempDir(), tell: func(string) {}}
+	if err := os.MkdirAll(filepath.Join(m.dir, "applies", "9999"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for want := 10000; want < 10002; want++ {
+		a, err := m.newApply()
+		if err != nil || a.Number != want {
+			t.Fatalf("%+v, %v", a, err)
+		}
+		if last, err := m.Last(); err != nil || last == nil || last.Number != want {
+			t.Errorf("%+v, %v", last, err)
+		}
+	}
+}
