@@ -102,8 +102,11 @@ func missingFlags(m *Mount) (missing []string) {
 
 // opensAtStart says why the unit would not close them when the machine starts.
 func opensAtStart(f *Facts, unit UnitState) (why string, err error) {
-	if unit.Load != "loaded" || !unit.Stays() {
-		return strings.TrimSpace(mountsUnit + " is " + unit.Load + " " + unit.Enabled), nil
+	switch {
+	case unit.Load != "loaded":
+		return mountsUnit + " is " + unit.Load, nil
+	case !unit.Stays():
+		return mountsUnit + " is " + unit.Enabled, nil
 	}
 	runs, err := f.UnitProperties(mountsUnit, "ExecStart")
 	for _, point := range sharedFolders {
