@@ -262,7 +262,7 @@ func TestEveryEdgeControlIsDescribed(t *testing.T) {
 			t.Errorf("%s has a proof from anywhere: %v, a way to look from inside: %v; one of the two is wanted", ctl.ID, anywhere, ctl.Inside != "")
 		}
 	}
-	tests := edgeSources(t, func(name string) bool { return strings.HasSuffix(name, "_test.go") })
+	tests := testFiles(t)
 	for id, name := range neverOff {
 		found := false
 		for _, f := range tests {
@@ -274,75 +274,19 @@ func TestEveryEdgeControlIsDescribed(t *testing.T) {
 	}
 }
 
-// edgeSources parses this package's files.
-func edgeSources(t *testing.T, which func(name string) bool) map[string]*ast.File {
+// testFiles parses this package's tests.
+func testFiles(t *testing.T) (files []*ast.File) {
 	t.Helper()
-	names, err := filepath.Glob("*.go")
+	names, err := filepath.Glob("*_test.go")
 	if err != nil || len(names) == 0 {
 		t.Fatalf("no files: %v", err)
 	}
-	files := map[string]*ast.File{}
 	for _, name := range names {
-		if !which(name) {
-			continue
-		}
 		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		files[name] = f
+		files = append(files, f)
 	}
 	return files
-}
-
-// TestEveryEdgeControlIsListed reads the package's files: a control that somebody
-// wrote and forgot to list would never be enforced.
-func TestEveryEdgeControlIsListed(t *testing.T) {
-	declared := map[string]string{} // variable: file
-	var listed []string
-	for name, f := range edgeSources(t, func(name string) bool { return !strings.HasSuffix(name, "_test.go") }) {
-		for _, d := range f.Decls {
-			g, ok := d.(*ast.GenDecl)
-			if !ok || g.Tok != token.VAR {
-				continue
-			}
-			for _, spec := range g.Specs {
-				v := spec.(*ast.ValueSpec)
-				for i, value := range v.Values {
-					lit, ok := value.(*ast.CompositeLit)
-					if !ok {
-						continue
-					}
-					if id, ok := lit.Type.(*ast.Ident); ok && id.Name == "Control" {
-						declared[v.Names[i].Name] = name
-					}
-					if v.Names[i].Name == "controls" {
-						for _, e := range lit.Elts {
-							if id, ok := e.(*ast.Ident); ok {
-								listed = append(listed, id.Name)
-							}
-						}
-					}
-				}
-			}
-		}
-	}
-	if len(listed) != len(edge.Controls()) {
-		t.Errorf("controls.go lists %d names, Controls() gives %d", len(listed), len(edge.Controls()))
-	}
-	inFile := map[string]string{}
-	for name, file := range declared {
-		if !slices.Contains(listed, name) {
-			t.Errorf("%s: the control %s is not in controls.go", file, name)
-		}
-		if other := inFile[file]; other != "" {
-			t.Errorf("%s holds two controls, %s and %s: one file each", file, name, other)
-		}
-		inFile[file] = name
-	}
-	for _, name := range listed {
-		if declared[name] == "" {
-			t.Errorf("%s in controls.go is not a Control literal of its own file", name)
-		}
-	}
 }

@@ -71,7 +71,7 @@ func file(content string) host.FileState {
 
 var debian = file("ID=debian\nVERSION_ID=\"12\"\n")
 
-func TestEveryControlIsListedAndDescribed(t *testing.T) {
+func TestEveryControlIsDescribed(t *testing.T) {
 	listed := map[string]bool{}
 	id, claim := regexp.MustCompile(`^host/[a-z0-9]+(-[a-z0-9]+)*$`), regexp.MustCompile(`^[A-Z]`)
 	for _, c := range host.Controls() {
@@ -79,27 +79,6 @@ func TestEveryControlIsListedAndDescribed(t *testing.T) {
 			t.Errorf("%s: it needs an ID of its own, a claim, a reason, a reference, a plan and a proof", c.ID)
 		}
 		listed[c.ID] = true
-	}
-	declared := 0
-	eachFile(t, func(name string, f *ast.File) {
-		for _, d := range f.Decls {
-			v, ok := d.(*ast.GenDecl)
-			if !ok || v.Tok != token.VAR {
-				continue
-			}
-			for _, s := range v.Specs {
-				for _, value := range s.(*ast.ValueSpec).Values {
-					if lit, ok := value.(*ast.CompositeLit); ok {
-						if id, ok := lit.Type.(*ast.Ident); ok && id.Name == "Control" {
-							declared++
-						}
-					}
-				}
-			}
-		}
-	})
-	if declared != len(listed) {
-		t.Errorf("%d controls are declared, and %d are in controls.go", declared, len(listed))
 	}
 }
 
