@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -59,7 +60,7 @@ func Checks(p *policy.Policy, c *probe.Client, now time.Time) []check.Check {
 		if ctl.Verify != nil {
 			chk.Verify = func(ctx context.Context) check.Finding {
 				own, _ := c.Fresh() // attempts of one proof must not delay the next
-				return ctl.Verify(ctx, p, own)
+				return undisturbed(ctx, ctl, p, own)
 			}
 		}
 		if w, ok := p.Waived(ctl.ID); ok {
@@ -71,6 +72,23 @@ func Checks(p *policy.Policy, c *probe.Client, now time.Time) []check.Check {
 		out = append(out, chk)
 	}
 	return out
+}
+
+// undisturbed makes a proof. It fails by what the service answers: what a limit, a
+// server that is busy or a proxy answered in its place tells nothing of that. The
+// proof of a delay is made to meet the limit.
+func undisturbed(ctx context.Context, ctl Control, p *policy.Policy, c *probe.Client) check.Finding {
+	status := 0
+	heard := &probe.Tally{Heard: func(_ probe.Request, res *probe.Response) {
+		if res != nil && res.InItsPlace() && (res.Status != http.StatusTooManyRequests || ctl.ID != signInDelay.ID) {
+			status = res.Status
+		}
+	}}
+	f := ctl.Verify(probe.WithTally(ctx, heard), p, c)
+	if f.Verdict == check.Fail && !f.Shown && status != 0 {
+		return check.Unseen("a request was answered %d, by a limit or in the place of the service, which tells nothing of what that does (%s)", status, f.Got)
+	}
+	return f
 }
 
 // CheckWaivers finds waivers of controls of accounts that there are not.

@@ -330,6 +330,41 @@ func TestControlsFindBreaches(t *testing.T) {
 	}
 }
 
+// TestABusyServerBreaksNoPromise: one answer of a limit's or of a proxy's, in the place
+// of the service's own, fails none of the controls, wherever in a proof it comes.
+func TestABusyServerBreaksNoPromise(t *testing.T) {
+	for _, ctl := range identity.Controls() {
+		if ctl.Verify == nil {
+			continue
+		}
+		for which := range 4 {
+			p, behind := controlTarget(t, "open")
+			to, err := url.Parse(behind.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked := 0
+			front := controlServe(t, &httputil.ReverseProxy{
+				Transport: behind.Client().Transport,
+				Rewrite: func(r *httputil.ProxyRequest) {
+					r.SetURL(to)
+					r.Out.Host = "localhost"
+				},
+				ModifyResponse: func(r *http.Response) error {
+					if asked++; asked == which+1 {
+						status(r, []int{503, 502, 504, 503}[which])
+					}
+					return nil
+				},
+			})
+			checks := slices.DeleteFunc(identity.Checks(p, controlClient(t, front), time.Now()), func(c check.Check) bool { return c.ID != ctl.ID })
+			if f := checks[0].Verify(t.Context()); f.Verdict == check.Fail {
+				t.Errorf("%s, answer %d: %q, want %q", ctl.ID, which+1, f.Got, f.Want)
+			}
+		}
+	}
+}
+
 // forgive lets a made-up token through as if none had been sent.
 func forgive(r *http.Request) {
 	if r.URL.Path == "/api/auth/refresh" {

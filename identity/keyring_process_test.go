@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,8 +26,8 @@ func TestKeyRingChild(t *testing.T) {
 	if file == "" {
 		t.Skip("it is the other process of the tests below")
 	}
-	var ahead time.Duration
-	r := openRing(t, file, func() time.Time { return time.Now().Add(ahead) })
+	var ahead atomic.Int64
+	r := openRing(t, file, func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) })
 	v := verifierOf(t, r, nil)
 	go r.Run(t.Context(), new(sinkOfKeys))
 	fmt.Printf("%s %s\n", activeOf(r), nextOf(r))
@@ -35,7 +36,7 @@ func TestKeyRingChild(t *testing.T) {
 		var err error
 		switch word {
 		case "rotate":
-			ahead += 11 * time.Minute
+			ahead.Add(int64(11 * time.Minute))
 			err = r.Rotate()
 		case "early":
 			err = r.RotateEarly()
