@@ -1,9 +1,11 @@
 package inside
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"slices"
@@ -23,8 +25,10 @@ const unnamed = -1
 type share int
 
 const (
-	none share = iota
-	few        // some of them, or what is not known
+	none   share = iota
+	chosen       // those from addresses that it names: few of them, by somebody's decision
+	few          // some of them, or what is not known
+	others       // all but those from addresses that it names
 	every
 )
 
@@ -58,16 +62,17 @@ type gate struct {
 }
 
 // ask says what becomes of a packet. Where perhaps names a rule, some may have been
-// let in by it before they were dropped.
-func (g gate) ask(p syn) (dropped bool, perhaps string) {
-	end, perhaps := g.walk(g.first, p, 0)
+// let in by it before they were dropped; but are the rules by which those from
+// addresses that they name are let in.
+func (g gate) ask(p syn) (dropped bool, perhaps string, but []string) {
+	end, perhaps := g.walk(g.first, p, 0, &but)
 	if end == "accept" || end == "" && !g.drops {
-		return false, ""
+		return false, "", nil
 	}
-	return true, perhaps
+	return true, perhaps, but
 }
 
-func (g gate) walk(chain string, p syn, deep int) (end, perhaps string) {
+func (g gate) walk(chain string, p syn, deep int, but *[]string) (end, perhaps string) {
 	early := false // some may have left the chain before
 	for _, r := range g.chains[chain] {
 		of := r.share(p)
@@ -78,7 +83,7 @@ func (g gate) walk(chain string, p syn, deep int) (end, perhaps string) {
 		switch _, known := g.chains[r.chain]; {
 		case to == "accept", to == "drop", to == "return":
 		case known && deep < 16: // as deep as the kernel goes
-			to, maybe = g.walk(r.chain, p, deep+1)
+			to, maybe = g.walk(r.chain, p, deep+1, but)
 			if to == "" && r.to == "goto" {
 				to = "return"
 			}
@@ -89,11 +94,16 @@ func (g gate) walk(chain string, p syn, deep int) (end, perhaps string) {
 			perhaps = maybe
 		}
 		switch {
-		case to == "accept" && of == every:
+		case to == "accept" && of >= others:
 			return to, perhaps
+		case to == "accept" && of == chosen:
+			*but = append(*but, r.text)
 		case to == "accept" && perhaps == "":
 			perhaps = r.text
-		case to == "drop" && of == every:
+		case to == "drop" && of >= others:
+			if of == others {
+				*but = append(*but, r.text)
+			}
 			if early {
 				return "", perhaps
 			}
@@ -158,21 +168,28 @@ func (m *Machine) firewall(ctx context.Context) (*firewall, error) {
 type fate struct {
 	shut bool
 	by   string // the firewall that keeps them out, or most of them
+	but  string // the rules for those from addresses that they name, who are let in all the same
 	why  string // it is not known: a rule, or what was not seen; "" when they are let in
 }
 
 func (f *firewall) fate(p syn) (out fate) {
+	var shut fate
 	for _, g := range f.gates {
 		if !g.only(p) {
 			continue
 		}
-		dropped, perhaps := g.ask(p)
+		dropped, perhaps, but := g.ask(p)
 		switch {
-		case dropped && perhaps == "":
+		case dropped && perhaps == "" && len(but) == 0:
 			return fate{shut: true, by: g.name}
+		case dropped && perhaps == "":
+			shut = fate{shut: true, by: g.name, but: some(but)}
 		case dropped && !g.copied && out.why == "":
 			out.by, out.why = g.name, perhaps
 		}
+	}
+	if shut.shut {
+		return shut
 	}
 	if out.why == "" && f.unseen != nil {
 		out.why = f.unseen.Error()
@@ -199,7 +216,7 @@ func (f *firewall) worst(l listener) (out fate) {
 		case !fate.shut:
 			out = fate
 		case out.shut:
-			out.by = fate.by
+			out.by, out.but = fate.by, cmp.Or(out.but, fate.but)
 		}
 	}
 	return out
@@ -277,6 +294,35 @@ func (u uplinks) through(name string) share {
 	}
 	if name == "lo" || name != "" && len(u) > 0 && !slices.ContainsFunc(u, is) {
 		return none
+	}
+	return few
+}
+
+// private are networks that nobody reaches from the internet.
+var private = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("127.0.0.0/8"),
+	netip.MustParsePrefix("fc00::/7"), netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("::1/128"),
+}
+
+// from says how many of those who come from anywhere come from an address or a
+// network: those that somebody named, where it is private, or as small as one
+// customer's (a /24, a /48).
+func from(network string) share {
+	p, err := netip.ParsePrefix(network)
+	if addr, aerr := netip.ParseAddr(network); aerr == nil {
+		p, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	if err != nil {
+		return few
+	}
+	small := map[bool]int{true: 24, false: 48}[p.Addr().Is4()]
+	within := func(n netip.Prefix) bool { return n.Bits() <= p.Bits() && n.Contains(p.Addr()) }
+	switch {
+	case p.Bits() == 0:
+		return every
+	case p.Bits() >= small, slices.ContainsFunc(private, within):
+		return chosen
 	}
 	return few
 }

@@ -91,6 +91,8 @@ func (u uplinks) iptablesRule(words []string) (r rule) {
 			about(always(whether(value == "tcp" || value == "all" || value == "6")))
 		case "-i":
 			about(always(u.through(value)))
+		case "-s":
+			about(always(from(value)))
 		case "-m":
 			if !slices.Contains(plain, value) {
 				about(always(few))

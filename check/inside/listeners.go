@@ -33,7 +33,7 @@ var listeners = Check{
 		if len(m.Open) == 0 {
 			meant = append(meant, 22)
 		}
-		var exposed, behind, public, doubtful []string
+		var exposed, behind, barred, public, doubtful []string
 		for _, l := range open {
 			name := l.String()
 			if slices.Contains(meant, l.port) {
@@ -45,6 +45,8 @@ var listeners = Check{
 				doubtful = append(doubtful, name)
 			case strings.HasPrefix(l.program, "docker"), !fate.shut && fate.why == "":
 				exposed = append(exposed, name)
+			case fate.shut && fate.but != "":
+				barred = append(barred, fmt.Sprintf("%s (%s)", name, fate.but))
 			case fate.shut:
 				behind = append(behind, name)
 			default:
@@ -61,6 +63,9 @@ var listeners = Check{
 		}
 		if len(behind) > 0 {
 			got += "; kept from outside: " + some(behind)
+		}
+		if len(barred) > 0 {
+			got += "; kept from all but those whose address a rule names: " + some(barred)
 		}
 		switch {
 		case len(exposed) > 0 && firewall != "":

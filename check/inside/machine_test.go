@@ -252,6 +252,10 @@ func nftPorts(ports, verdict string) string {
 	return `{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":` + ports + `}},{"counter":{"packets":0,"bytes":0}},{"` + verdict + `":null}`
 }
 
+func nftFrom(op, source, verdict string) string {
+	return `{"match":{"op":"` + op + `","left":{"payload":{"protocol":"ip","field":"saddr"}},"right":` + source + `}},{"` + verdict + `":null}`
+}
+
 // nft is what nftables lists of one table with one chain.
 func nft(family, end string, rules ...string) map[string]string {
 	text := `{"nftables":[{"metainfo":{"version":"1.0.6"}},{"table":{"family":"` + family + `","name":"f"}},{"chain":{"family":"` + family + `","table":"f","name":"in","type":"filter","hook":"input","prio":0,"policy":"` + end + `"}},{"chain":{"family":"` + family + `","table":"f","name":"empty"}}`

@@ -244,6 +244,16 @@ func (u uplinks) nftIs(left any) (within func(syn) bool, is func(value any, p sy
 			}
 			return whether(lo <= p.port && p.port <= hi)
 		}
+	case "payload ip saddr", "payload ip6 saddr":
+		is = func(value any, _ syn) share {
+			network, _ := value.(string)
+			if v, ok := value.(map[string]any); ok {
+				if p, ok := v["prefix"].(map[string]any); ok {
+					network = fmt.Sprintf("%v/%v", p["addr"], p["len"])
+				}
+			}
+			return from(network)
+		}
 	case "ct state ":
 		is = named(func(name string, _ syn) bool { return name == "new" })
 	case "fib  ":
