@@ -47,21 +47,24 @@ func TestSilenceIsNoClosedPort(t *testing.T) {
 		{"outside/ssh", shut, keys, []net.IP{v4}, check.Pass, "publickey"},
 		{"outside/ssh", shut, keys, nil, check.Unknown, "no address"},
 	} {
-		client, err := probe.New("https://localhost:"+strconv.Itoa(tt.own), probe.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		target := outside.NewTarget(client)
-		target.Ports, target.SSHPort = []int{tt.look}, strconv.Itoa(tt.look)
-		target.Lookup = func(context.Context, string) ([]net.IP, error) { return tt.at, nil }
-		for _, c := range outside.Checks() {
-			if c.ID != tt.id {
-				continue
+		t.Run(tt.id, func(t *testing.T) {
+			t.Parallel()
+			client, err := probe.New("https://localhost:"+strconv.Itoa(tt.own), probe.Options{})
+			if err != nil {
+				t.Fatal(err)
 			}
-			if f := find(t, c, target); f.Verdict != tt.want || !strings.Contains(f.Got, tt.said) {
-				t.Errorf("%s of %d at %v: %v %q, want %v %q", tt.id, tt.look, tt.at, f.Verdict, f.Got, tt.want, tt.said)
+			target := outside.NewTarget(client)
+			target.Ports, target.SSHPort = []int{tt.look}, strconv.Itoa(tt.look)
+			target.Lookup = func(context.Context, string) ([]net.IP, error) { return tt.at, nil }
+			for _, c := range outside.Checks() {
+				if c.ID != tt.id {
+					continue
+				}
+				if f := find(t, c, target); f.Verdict != tt.want || !strings.Contains(f.Got, tt.said) {
+					t.Errorf("%s of %d at %v: %v %q, want %v %q", tt.id, tt.look, tt.at, f.Verdict, f.Got, tt.want, tt.said)
+				}
 			}
-		}
+		})
 	}
 }
 
