@@ -74,8 +74,8 @@ func TestGarbageProvesNothing(t *testing.T) {
 	} {
 		for _, held := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, policy %t", name, held), func(t *testing.T) {
-				if testing.Short() && strings.HasPrefix(name, "silence") {
-					t.Skip("it waits for a target that says nothing")
+				if testing.Short() && (strings.HasPrefix(name, "silence") || held && tt.status > 0) {
+					t.Skip("it waits for what does not come")
 				}
 				t.Parallel()
 				var r check.Report
