@@ -113,7 +113,7 @@ func (r recorder) Handle(_ context.Context, line slog.Record) error {
 // wait is for an event of a kind, others before it are dropped.
 func (s *site) wait(kind audit.Kind) audit.Event {
 	s.t.Helper()
-	for end := time.After(40 * time.Second); ; {
+	for end := time.After(2 * time.Minute); ; {
 		select {
 		case e := <-s.events:
 			if e.Kind == kind {
@@ -130,7 +130,7 @@ func (s *site) wait(kind audit.Kind) audit.Event {
 
 func (s *site) line(message string) slog.Record {
 	s.t.Helper()
-	for end := time.After(30 * time.Second); ; {
+	for end := time.After(time.Minute); ; {
 		select {
 		case l := <-s.lines:
 			if strings.Contains(l.Message, message) {
@@ -156,7 +156,7 @@ func (s *site) dial(a *pebbletest.Authority) (*x509.Certificate, error) {
 // the event comes when it is stored.
 func (s *site) served(a *pebbletest.Authority, other *x509.Certificate) *x509.Certificate {
 	s.t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; {
+	for end := time.Now().Add(time.Minute); ; {
 		leaf, err := s.dial(a)
 		if err == nil && (other == nil || leaf.SerialNumber.Cmp(other.SerialNumber) != 0) {
 			return leaf
@@ -193,7 +193,7 @@ func TestIssuedByHTTP01(t *testing.T) {
 
 func plain(t *testing.T, s *site, path string) *http.Response {
 	t.Helper()
-	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, Timeout: 5 * time.Second}
+	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, Timeout: time.Minute}
 	req, err := http.NewRequest("GET", "http://"+loopback(s.http)+path, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -250,7 +250,7 @@ func TestRenewedBeforeItExpires(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "renewed.example.com")
 	s.renewEvery = 100 * time.Millisecond
-	a := pebbletest.Start(t, s.http, s.https, 9*time.Second)
+	a := pebbletest.Start(t, s.http, s.https, 15*time.Second)
 	s.start(a)
 	s.wait(audit.CertificateObtained)
 	old := s.served(a, nil)
@@ -288,7 +288,7 @@ func TestTrapAuthorityDownWhenItIsTime(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "late.example.com")
 	s.renewEvery = 100 * time.Millisecond
-	a := pebbletest.Start(t, s.http, s.https, 15*time.Second)
+	a := pebbletest.Start(t, s.http, s.https, 21*time.Second)
 	s.start(a)
 	s.wait(audit.CertificateObtained)
 	old := s.served(a, nil)

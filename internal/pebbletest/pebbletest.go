@@ -114,7 +114,7 @@ func Start(t testing.TB, httpPort, tlsPort int, validity time.Duration) *Authori
 	}
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true}, Timeout: 5 * time.Second}
 	get := func(url string) []byte {
-		for deadline := time.Now().Add(10 * time.Second); ; {
+		for deadline := time.Now().Add(time.Minute); ; {
 			res, err := client.Get(url)
 			if err == nil {
 				defer res.Body.Close()

@@ -153,7 +153,7 @@ func (s *Server) Resume() error {
 		return err
 	}
 	s.cmd, s.over = cmd, over
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		if _, err := s.run("pg_isready", "-q", "-h", s.Socket); err == nil {
 			return nil
 		}
