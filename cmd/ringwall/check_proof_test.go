@@ -112,6 +112,7 @@ func hostFault(t *testing.T, id string) string {
 	for _, place := range []struct{ files, pattern, name string }{
 		{"../../test/vps/system_test.go", `"%s": +["` + "`]" + `\w`, "TestSystem, on a server that boots"},
 		{"../../test/vps/undone_test.go", `\{"%s", `, "TestSystem, on a server that boots"},
+		{"../../test/vps/attackers_test.go", `\.fail\("%s"`, "TestAttackers, on such a server"},
 		{"../../test/vps/security_test.go", `\.fail\("%s"`, "TestSecurityServices, on such a server"},
 		{"../../test/vps/nginx_test.go", `"%s"\); got\.Verdict != check\.Fail`, "TestNginx, on such a server"},
 		{"../../host/system_test.go", `"%s", .*check\.Fail`, "TestVerdictsOfTheKernel, of its files"},

@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 		}
 		if *start > 0 {
 			vps.Until = time.Now().Add(*start)
-			vps.Always = []string{"TestFromABareServer/bookworm", "TestKilledAtEveryStep/" + vps.Ready, "TestSecurityServices/bookworm", "TestSystem/bookworm"}
+			vps.Always = []string{"TestFromABareServer/bookworm", "TestKilledAtEveryStep/" + vps.Ready, "TestAttackers/bookworm", "TestSecurityServices/bookworm", "TestSystem/bookworm"}
 		}
 		return m.Run()
 	}())
