@@ -40,7 +40,8 @@ func never(p *policy.Policy) []netip.Prefix {
 }
 
 // bansService is the process that may write to the kernel's table, and nothing
-// else: the server itself has no privilege at all.
+// else: the server itself has no privilege at all. Told to stop, it has nft remove
+// the table, which systemd must not tell to stop as well (KillMode).
 func bansService(p *policy.Policy) string {
 	allow := ""
 	for _, prefix := range never(p) {
@@ -55,6 +56,7 @@ After=ringwall-bans.socket nftables.service
 [Service]
 Type=notify
 ExecStart=/usr/local/bin/ringwall ban enforce` + allow + `
+KillMode=mixed
 Restart=always
 RestartSec=2s
 DynamicUser=yes
