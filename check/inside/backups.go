@@ -45,6 +45,11 @@ var backups = Check{
 				continue
 			}
 			t, err := m.timer(ctx, word)
+			if err == nil && t.fault() == "" && t.last == "" {
+				if last, result := m.recorded(ctx, t.service); last != "" {
+					t.last, t.result = last+", before the machine started", result
+				}
+			}
 			switch fault := t.fault(); {
 			case err != nil:
 				unknown = append(unknown, word+": "+err.Error())
@@ -53,8 +58,8 @@ var backups = Check{
 				broken = append(broken, fault)
 			case fault != "":
 				idle = append(idle, fault)
-			case t.last == "": // without Persistent= a timer forgets its last run with each start
-				unknown = append(unknown, word+" has not run since the machine started: systemctl start "+t.service)
+			case t.last == "": // nor is a run recorded of which timer and service know nothing
+				unknown = append(unknown, word+" has not run since the machine started, and the journal has no run of the last month: systemctl start "+t.service)
 			default:
 				good = append(good, word+" last ran "+t.last+", and ended well")
 			}

@@ -214,23 +214,29 @@ func TestEveryCheck(t *testing.T) {
 		},
 		"inside/backups": {
 			check.Pass: {"timer": {commands: units(timers("restic-daily", "", ""))}, "cron": {files: map[string]string{"etc/cron.d/db": "PATH=/bin\n0 3 * * * postgres pg_dump api | ssh backup cat\n"}, commands: units(map[string]string{"cron.service": runs})},
-				"a user's":  {files: map[string]string{"var/spool/cron/crontabs/root": "@daily cd /srv && sudo -u postgres ./backup.sh >/dev/null 2>&1\n"}, commands: units(map[string]string{"cron.service": runs})},
-				"by hand":   {commands: units(timers("restic-daily", "LastTriggerUSec=", "ExecMainExitTimestamp=Fri 2026-11-27 01:00:00 UTC"))},
-				"a program": {files: map[string]string{"etc/cron.daily/backup": "#!/bin/sh\n# all\ntar czf /mnt/all.tgz /srv\n"}, modes: map[string]os.FileMode{"etc/cron.daily/backup": 0o755}, commands: units(map[string]string{"cron.service": runs})}},
+				"a user's":         {files: map[string]string{"var/spool/cron/crontabs/root": "@daily cd /srv && sudo -u postgres ./backup.sh >/dev/null 2>&1\n"}, commands: units(map[string]string{"cron.service": runs})},
+				"before the start": {commands: more(units(timers("restic-daily", "LastTriggerUSec=", "")), "journalctl --no-pager -q -o json", ended(1, "7ad2d189f7e94e70a38c781354912448"))},
+				"by hand":          {commands: units(timers("restic-daily", "LastTriggerUSec=", "ExecMainExitTimestamp=Fri 2026-11-27 01:00:00 UTC"))},
+				"a program":        {files: map[string]string{"etc/cron.daily/backup": "#!/bin/sh\n# all\ntar czf /mnt/all.tgz /srv\n"}, modes: map[string]os.FileMode{"etc/cron.daily/backup": 0o755}, commands: units(map[string]string{"cron.service": runs})}},
 			check.Fail: {"none": {files: map[string]string{"etc/cron.daily/dpkg": "cp /var/lib/dpkg/status /var/backups\n"}, commands: units(timers("dpkg-db-backup", "", ""))},
-				"stopped":              {commands: units(timers("restic-daily", "ActiveState=inactive NextElapseUSecRealtime=", ""))},
-				"off with the restart": {commands: units(timers("restic-daily", "UnitFileState=disabled", ""))},
-				"its last run":         {commands: units(timers("restic-daily", "", "Result=exit-code"))},
-				"one of two":           {files: map[string]string{"etc/cron.d/db": "0 3 * * * postgres pg_dump api | ssh backup cat\n"}, commands: units(timers("restic-daily", "", "Result=timeout"))},
-				"no time":              {commands: units(timers("restic-daily", "NextElapseUSecRealtime=", ""))},
-				"old ones go":          {files: map[string]string{"etc/cron.d/clean": "0 3 * * * root rm -rf /var/backups/old\n0 4 * * * root sudo -u root /bin/rm -rf /backup\n0 5 * * * root bash -c 'find /backups -delete'\n0 6 * * * root echo backup is next\n", "etc/crontab": "# backup\n@daily root echo >/var/log/backup.log\n"}, commands: cronOn},
-				"only asked":           {files: map[string]string{"etc/cron.d/clean": "0 3 * * * root restic forget --prune --keep-daily 7\n"}, commands: cronOn},
-				"not executable":       {files: map[string]string{"etc/cron.daily/backup": "#!/bin/sh\ntar czf /mnt/all.tgz /srv\n"}, commands: cronOn},
-				"nothing in it":        {files: map[string]string{"etc/cron.daily/backup": "#!/bin/sh\n# tar czf /mnt/all.tgz /srv\nset -e\nexit 0\n"}, modes: map[string]os.FileMode{"etc/cron.daily/backup": 0o755}, commands: cronOn},
-				"a name with a dot":    {files: map[string]string{"etc/cron.d/backup.sh": "0 3 * * * root restic backup /srv\n"}, commands: cronOn},
-				"cron is stopped":      {files: map[string]string{"etc/cron.d/db": "0 3 * * * root restic backup /srv\n"}, commands: more(units(timers("x", "", "")), "systemctl show cron.service", "LoadState=loaded\nActiveState=inactive\nUnitFileState=enabled\n")}},
+				"failed before the start": {commands: more(units(timers("restic-daily", "LastTriggerUSec=", "")), "journalctl --no-pager -q -o json", ended(1, "d9b373ed55a64feb8242e02dbe79a49c"))},
+				"stopped":                 {commands: units(timers("restic-daily", "ActiveState=inactive NextElapseUSecRealtime=", ""))},
+				"off with the restart":    {commands: units(timers("restic-daily", "UnitFileState=disabled", ""))},
+				"its last run":            {commands: units(timers("restic-daily", "", "Result=exit-code"))},
+				"one of two":              {files: map[string]string{"etc/cron.d/db": "0 3 * * * postgres pg_dump api | ssh backup cat\n"}, commands: units(timers("restic-daily", "", "Result=timeout"))},
+				"no time":                 {commands: units(timers("restic-daily", "NextElapseUSecRealtime=", ""))},
+				"old ones go":             {files: map[string]string{"etc/cron.d/clean": "0 3 * * * root rm -rf /var/backups/old\n0 4 * * * root sudo -u root /bin/rm -rf /backup\n0 5 * * * root bash -c 'find /backups -delete'\n0 6 * * * root echo backup is next\n", "etc/crontab": "# backup\n@daily root echo >/var/log/backup.log\n"}, commands: cronOn},
+				"only asked":              {files: map[string]string{"etc/cron.d/clean": "0 3 * * * root restic forget --prune --keep-daily 7\n"}, commands: cronOn},
+				"not executable":          {files: map[string]string{"etc/cron.daily/backup": "#!/bin/sh\ntar czf /mnt/all.tgz /srv\n"}, commands: cronOn},
+				"nothing in it":           {files: map[string]string{"etc/cron.daily/backup": "#!/bin/sh\n# tar czf /mnt/all.tgz /srv\nset -e\nexit 0\n"}, modes: map[string]os.FileMode{"etc/cron.daily/backup": 0o755}, commands: cronOn},
+				"a name with a dot":       {files: map[string]string{"etc/cron.d/backup.sh": "0 3 * * * root restic backup /srv\n"}, commands: cronOn},
+				"cron is stopped":         {files: map[string]string{"etc/cron.d/db": "0 3 * * * root restic backup /srv\n"}, commands: more(units(timers("x", "", "")), "systemctl show cron.service", "LoadState=loaded\nActiveState=inactive\nUnitFileState=enabled\n")}},
 			check.Unknown: {"no systemd": {}, "no timers": {commands: map[string]string{"systemctl list-timers": ""}}, "never run": {commands: units(timers("restic-daily", "LastTriggerUSec=n/a", ""))},
-				"not root": {uid: 1000, commands: units(timers("x", "", ""))}, "cron, not seen": {files: map[string]string{"etc/cron.d/db": "0 3 * * * root restic backup /srv\n"}}},
+				"never recorded":     {commands: more(units(timers("restic-daily", "LastTriggerUSec=", "")), "journalctl --no-pager -q -o json", "")},
+				"two months ago":     {commands: more(units(timers("restic-daily", "LastTriggerUSec=", "")), "journalctl --no-pager -q -o json", ended(60*24, "7ad2d189f7e94e70a38c781354912448"))},
+				"a record of others": {commands: more(units(timers("restic-daily", "LastTriggerUSec=", "")), "journalctl --no-pager -q -o json", ended(1, "39f53479d3a045ac8e11786248231fbf"))},
+				"half a record":      {commands: more(units(timers("restic-daily", "LastTriggerUSec=", "")), "journalctl --no-pager -q -o json", `{"MESSAGE_ID":"7ad2d189f7e94e70a38c781354912448"`)},
+				"not root":           {uid: 1000, commands: units(timers("x", "", ""))}, "cron, not seen": {files: map[string]string{"etc/cron.d/db": "0 3 * * * root restic backup /srv\n"}}},
 		},
 	} {
 		for want, machines := range cases {
@@ -380,7 +386,7 @@ func TestSaysWhy(t *testing.T) {
 		of  fake
 		got string
 	}{
-		"inside/backups": {fake{commands: units(timers("restic-daily", "LastTriggerUSec=", ""))}, "restic-daily.timer has not run since the machine started: "},
+		"inside/backups": {fake{commands: units(timers("restic-daily", "LastTriggerUSec=", ""))}, "restic-daily.timer has not run since the machine started, and the journal has no run of the last month: "},
 		"inside/renewal": {fake{files: issued(t, -12), commands: units(timers("certbot", "", ""))}, "/etc/letsencrypt/live/a/fullchain.pem ended 12 days ago, and was not renewed"},
 	} {
 		for _, c := range inside.Checks(tt.of.machine(t)) {

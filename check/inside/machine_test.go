@@ -271,6 +271,11 @@ func timers(name, timer, service string) map[string]string {
 	return map[string]string{name + ".timer": text + strings.ReplaceAll(timer, " ", "\n") + "\n", name + ".service": "LoadState=loaded\nResult=success\n" + service + "\n"}
 }
 
+// ended is what the journal has of the end of a service's run, some hours ago.
+func ended(hours int, id string) string {
+	return fmt.Sprintf(`{"__REALTIME_TIMESTAMP":"%d","_PID":"1","MESSAGE_ID":"%s","UNIT":"restic-daily.service","UNIT_RESULT":"exit-code"}`+"\n", time.Now().Add(-time.Duration(hours)*time.Hour).UnixMicro(), id)
+}
+
 // units is what systemd tells of these; others it does not have.
 func units(all map[string]string) map[string]string {
 	commands := map[string]string{"systemctl list-timers": "Mon 2026-11-30 03:00:00 UTC 3 days - - e2scrub_all.timer e2scrub_all.service\n"}

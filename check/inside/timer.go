@@ -1,11 +1,15 @@
 package inside
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // A timer is one of systemd's, and what came of the service that it starts.
@@ -63,6 +67,41 @@ func (m *Machine) timer(ctx context.Context, name string) (t timer, err error) {
 		t.result = did["LoadState"]
 	}
 	return t, nil
+}
+
+// What systemd records of a service that has ended, for good or ill
+// (systemd-journal's sd-messages.h: UNIT_SUCCESS, UNIT_FAILURE_RESULT).
+const (
+	endedWell  = "7ad2d189f7e94e70a38c781354912448"
+	endedBadly = "d9b373ed55a64feb8242e02dbe79a49c"
+)
+
+// recorded is when a service ended for the last time, and how, as systemd's own records
+// in the journal have it: it forgets that itself with the machine's start, and so does a
+// timer without Persistent=. last is "" when there is none of the last month.
+func (m *Machine) recorded(ctx context.Context, service string) (last, result string) {
+	text, err := m.Run(ctx, "journalctl", "--no-pager", "-q", "-o", "json", "-n", "1",
+		"_PID=1", "UNIT="+service, "MESSAGE_ID="+endedWell, "MESSAGE_ID="+endedBadly) // nobody else can write _PID=1
+	var record struct {
+		At     string `json:"__REALTIME_TIMESTAMP"` // in microseconds
+		ID     string `json:"MESSAGE_ID"`
+		Result string `json:"UNIT_RESULT"`
+	}
+	if err != nil || json.Unmarshal([]byte(text), &record) != nil {
+		return "", ""
+	}
+	micro, err := strconv.ParseInt(record.At, 10, 64)
+	at := time.UnixMicro(micro).UTC()
+	if err != nil || m.Now.Sub(at) > 31*24*time.Hour {
+		return "", ""
+	}
+	switch last = at.Format("2006-01-02 15:04 UTC"); record.ID {
+	case endedWell:
+		return last, "success"
+	case endedBadly:
+		return last, cmp.Or(record.Result, "a failure")
+	}
+	return "", ""
 }
 
 // fault says why a timer does not do its work, "" when it does. Whether it ever ran

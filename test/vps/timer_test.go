@@ -108,3 +108,41 @@ func TestTheTimerTellsOfDrift(t *testing.T) {
 		})
 	}
 }
+
+// TestABackupOfBeforeTheStart: a timer without Persistent= has forgotten its last run
+// when the machine starts, and so has systemd; the journal that is kept has not.
+func TestABackupOfBeforeTheStart(t *testing.T) {
+	t.Parallel()
+	s, _ := bare(t, "bookworm", "")
+	job := func(does string) {
+		s.Write("/etc/systemd/system/backup-api.service", "[Service]\nType=oneshot\nExecStart=/bin/"+does+"\n", 0o644)
+		s.Run("systemctl", "daemon-reload")
+	}
+	look := func(when string, want check.Verdict, said string) {
+		t.Helper()
+		got := find(inside(t, s, "", "--only", "inside/backups"), "inside/backups")
+		if got.Verdict != want || !strings.Contains(got.Got, said) {
+			t.Errorf("%s: %v, %q, want %v, %q", when, got.Verdict, got.Got, want, said)
+		}
+	}
+	restart := func() {
+		s.Run("journalctl", "--sync")
+		s.PowerCut()
+		s.Boot()
+	}
+	s.Run("sh", "-c", "mkdir -p /var/log/journal && journalctl --flush")
+	s.Write("/etc/systemd/system/backup-api.timer", "[Timer]\nOnCalendar=*-01-01\n[Install]\nWantedBy=timers.target\n", 0o644)
+	job("true")
+	s.Run("systemctl", "enable", "--now", "backup-api.timer")
+	look("not yet run", check.Unknown, "the journal has no run of the last month")
+	s.Run("systemctl", "start", "backup-api.service")
+	look("run", check.Pass, "backup-api.timer last ran")
+	restart()
+	look("after the start", check.Pass, "before the machine started, and ended well")
+	job("false")
+	if out, err := s.Try("systemctl", "start", "backup-api.service"); err == nil {
+		t.Fatalf("a job that fails does not: %s", out)
+	}
+	restart()
+	look("failed before the start", check.Fail, "backup-api.service ended with exit-code")
+}
