@@ -126,20 +126,31 @@ func (w *walk) through(chain string, in []packets, path []filterRule) (back []pa
 		case to == "DROP", to == "REJECT":
 			in = rest
 		case to == "RETURN":
-			back, in = append(back, met...), rest
+			back, in = with(back, met), rest
 		default: // of a target that is no chain all comes back
 			left, err := w.through(to, met, way)
 			switch {
 			case err != nil:
 				return nil, err
 			case said.forGood:
-				back, in = append(back, left...), rest
+				back, in = with(back, left), rest
 			case said.sure && !slices.EqualFunc(left, met, packets.same): // else in has them all
-				in = append(rest, left...)
+				in = with(rest, left)
 			}
 		}
 	}
-	return append(back, in...), nil
+	return with(back, in), nil
+}
+
+// with adds packets to some, but for those that are among them: a rule of which it is
+// not known whom it fits leaves them where they were, too.
+func with(some, more []packets) []packets {
+	for _, p := range more {
+		if !slices.ContainsFunc(some, func(q packets) bool { return p.and(q).same(p) }) {
+			some = append(some, p)
+		}
+	}
+	return some
 }
 
 // wants reports whether one of the rules does.

@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"strings"
@@ -141,6 +142,16 @@ func TestWaysThroughTheFirewall(t *testing.T) {
 	m.said["ip -j -4 route show table all"] = strings.Replace(routes, "[", `[{"dst":"default","gateway":"203.0.113.1","dev":"eth1","table":"100","flags":[]},`, 1)
 	if f, _ := host.Verify("host/firewall", policy.Default(), host.NewFacts(m), time.Now()); f.Verdict != check.Fail || !strings.Contains(f.Got, "-i eth1") {
 		t.Errorf("an interface that leads out by a rule: %v %s", f.Verdict, f.Got)
+	}
+	// Chains that let go some of which nobody knows who they are, and drop the rest.
+	var lists strings.Builder
+	for i := range 30 {
+		fmt.Fprintf(&lists, "-A INPUT -j l%[1]d\n-A l%[1]d -m set --match-set a src -j RETURN\n-A l%[1]d -m set --match-set b src -j RETURN\n-A l%[1]d -m set --match-set c src -j RETURN\n-A l%[1]d -j DROP\n", i)
+	}
+	m = walled(t)
+	m.said["iptables -S"] = lists.String() + m.said["iptables -S"]
+	if f, _ := host.Verify("host/firewall", policy.Default(), host.NewFacts(m), time.Now()); f.Verdict != check.Pass {
+		t.Errorf("many lists: %v %s", f.Verdict, f.Got)
 	}
 	var deep strings.Builder // each chain twice: more ways than anybody could look at
 	for i := range 40 {
