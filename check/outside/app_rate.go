@@ -18,7 +18,7 @@ const authRequests = 20
 var appRate = Check{
 	Meta: check.Meta{
 		ID:     "outside/app-rate",
-		Most:   48,
+		Most:   47,
 		Points: 104,
 		Title:  "The API limits what one client may ask within minutes, and sign-ins most",
 		Why:    "Without it passwords are guessed and data is copied slowly enough for every limit per second.",

@@ -14,7 +14,7 @@ import (
 var bodySize = Check{
 	Meta: check.Meta{
 		ID:     "outside/body",
-		Most:   12,
+		Most:   11,
 		Points: 8,
 		Title:  "Bodies far too large are refused",
 		Why:    "A few clients that send large bodies fill the memory that everybody needs.",

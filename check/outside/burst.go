@@ -23,7 +23,7 @@ const burst = 50
 var edgeRate = Check{
 	Meta: check.Meta{
 		ID:     "outside/burst",
-		Most:   6,
+		Most:   5,
 		Points: 4,
 		Title:  "The edge refuses a client that asks far too fast",
 		Why:    "What is refused before the application costs nothing; what reaches it costs everybody.",

@@ -14,7 +14,7 @@ import (
 var clientAddress = Check{
 	Meta: check.Meta{
 		ID:     "outside/client-address",
-		Most:   24,
+		Most:   20,
 		Points: 8,
 		Title:  "A limit is counted for each client, by an address that it cannot write",
 		Why:    "Who writes X-Forwarded-For gets a fresh limit with each request; where all clients look like the proxy, one of them uses up everybody's.",

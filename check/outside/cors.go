@@ -15,7 +15,7 @@ import (
 var corsOrigins = Check{
 	Meta: check.Meta{
 		ID:    "outside/cors",
-		Most:  14,
+		Most:  9,
 		Title: "Pages of strangers cannot read answers with a visitor's credentials",
 		Why:   "A page that a visitor opens elsewhere reads this API as that visitor.",
 		Ref:   "Fetch standard, 3.3 (CORS protocol); ASVS 5.0 V3.4.2; OWASP API8 2023; CWE-942; blueprint A2, T5, checklist 4",

@@ -14,7 +14,7 @@ import (
 var crossSite = Check{
 	Meta: check.Meta{
 		ID:     "outside/cross-site",
-		Most:   16,
+		Most:   15,
 		Points: 16,
 		Title:  "Forms of other sites cannot act in a visitor's name",
 		Why:    "A browser adds cookies to what another site has it send: without a check that is the visitor's own act (CSRF).",

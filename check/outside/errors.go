@@ -17,7 +17,7 @@ import (
 var malformed = Check{
 	Meta: check.Meta{
 		ID:     "outside/errors",
-		Most:   24,
+		Most:   27,
 		Points: 16,
 		Title:  "Malformed requests are refused as such, and errors tell nothing of the inside",
 		Why:    "A 500 shows an attacker which input breaks what; a stack trace, a query or a path shows how.",

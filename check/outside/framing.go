@@ -18,7 +18,7 @@ import (
 var framing = Check{
 	Meta: check.Meta{
 		ID:     "outside/framing",
-		Most:   8,
+		Most:   6,
 		Points: 12,
 		Title:  "A request whose length is told in two ways is refused",
 		Why:    "Where proxy and API disagree about where a request ends, one client's request becomes part of another's (smuggling).",

@@ -13,7 +13,7 @@ import (
 var identityHeaders = Check{
 	Meta: check.Meta{
 		ID:     "outside/identity-headers",
-		Most:   16,
+		Most:   14,
 		Points: 40,
 		Title:  "Nobody becomes a caller by a header that names one",
 		Why:    "An API that believes X-User from its proxy believes it from anybody who gets past, or who spells it with an underscore.",

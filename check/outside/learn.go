@@ -62,6 +62,7 @@ var entryGuesses = []string{"/api/auth/login", "/auth/login", "/api/login", "/lo
 // signIn finds where accounts sign in, by trying one that nobody has.
 func (t *Target) signIn(ctx context.Context) (*entry, []check.Exchange, error) {
 	return t.learnt.entry.get(ctx, func(ctx context.Context) (*entry, error) {
+		var other *probe.Response // to a post where nobody takes one, asked for once
 		for _, path := range entryGuesses {
 			res, err := t.Client.Do(ctx, loginRequest(path))
 			if err != nil {
@@ -70,9 +71,10 @@ func (t *Target) signIn(ctx context.Context) (*entry, []check.Exchange, error) {
 			switch res.Status {
 			case http.StatusOK, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusTooManyRequests:
 				// Where all is refused alike, a sign-in is not.
-				other, err := t.Client.Do(ctx, loginRequest("/"+noPage()))
-				if err != nil {
-					return nil, fmt.Errorf("no answer to POST of a page that is not there: %w", err)
+				if other == nil {
+					if other, err = t.Client.Do(ctx, loginRequest("/"+noPage())); err != nil {
+						return nil, fmt.Errorf("no answer to POST of a page that is not there: %w", err)
+					}
 				}
 				if other.Status != res.Status || string(other.Body) != string(res.Body) && len(other.Body) != len(res.Body) {
 					return &entry{path, res.Status}, nil

@@ -14,7 +14,7 @@ import (
 var paths = Check{
 	Meta: check.Meta{
 		ID:     "outside/paths",
-		Most:   32,
+		Most:   35,
 		Points: 120,
 		Title:  "No spelling of a path walks around what guards it",
 		Why:    "A path that the proxy and the API read differently passes by every rule, as /public/..;/admin does.",
@@ -62,10 +62,11 @@ var paths = Check{
 		}
 		p := strings.SplitN(g.path, "?", 2)[0]
 		dir, last := p[:strings.LastIndexByte(p, '/')+1], p[strings.LastIndexByte(p, '/')+1:]
-		for _, target := range []string{
+		spellings := []string{
 			"/" + p, dir + "./" + last, dir + "x/../" + last, dir + "x/..;/" + last, p + "/", p + "//", p + "/.", p + "%2f", p + ";", p + ";a=b", p + "%20", p + "%00", p + ".json", p + "?x=/public",
 			dir + strings.ToUpper(last), dir + percent(last[:1]) + last[1:], "/%2e" + p, strings.ReplaceAll(p, "/", "%2f"), "/" + strings.ReplaceAll(p[1:], "/", "//"), "/" + strings.ReplaceAll(p[1:], "/", "\\"),
-		} {
+		}
+		for _, target := range spellings {
 			res, err := t.Client.Do(ctx, probe.Request{Target: target})
 			if err == nil && res.Status < 300 {
 				// Another page may be open by right: what guards must not be open in
@@ -73,7 +74,7 @@ var paths = Check{
 				return check.Failed("GET "+p+" is answered "+g.statusLine()+", GET "+target+" "+res.Line(), g.statusLine()+", or a refusal", fix)
 			}
 		}
-		return check.Passed("%d ways out of the root led to no file, and 21 spellings of %s, which is guarded, were refused", tried+closed, p)
+		return check.Passed("%d ways out of the root led to no file, and %d spellings of %s, which is guarded, were refused", tried+closed, len(spellings), p)
 	},
 }
 

@@ -19,7 +19,7 @@ var scannersPaths = []string{"/.env", "/.ENV", "//.env", "/.env.bak", "/.git/HEA
 var scanners = Check{
 	Meta: check.Meta{
 		ID:     "outside/scanners",
-		Most:   16,
+		Most:   8,
 		Points: 60,
 		Title:  "What only scanners ask for does not reach the API",
 		Why:    "Each answer, a 404 too, tells a scanner what runs here, and costs more than it is worth.",

@@ -13,7 +13,7 @@ import (
 var secretFiles = Check{
 	Meta: check.Meta{
 		ID:     "outside/secret-files",
-		Most:   5,
+		Most:   4,
 		Points: 60,
 		Title:  "No file with secrets is served",
 		Why:    "One request for /.env or /.git/config gives away the database, the keys and the code.",

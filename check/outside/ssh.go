@@ -22,7 +22,7 @@ import (
 var sshKeys = Check{
 	Meta: check.Meta{
 		ID:    "outside/ssh",
-		Most:  4,
+		Most:  6,
 		Title: "SSH takes keys only",
 		Why:   "Passwords of every SSH server are guessed at all day; one that is guessed is the whole server.",
 		Ref:   "RFC 4252, 5.1 and 5.2; CIS Controls v8 5.2; CWE-307; blueprint H2, T9, checklist 8",

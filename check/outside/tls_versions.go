@@ -26,7 +26,7 @@ var strongSuites = []uint16{
 var tlsVersions = Check{
 	Meta: check.Meta{
 		ID:    "outside/tls",
-		Most:  16,
+		Most:  12,
 		Title: "Only TLS 1.2 and 1.3 with strong suites are spoken",
 		Why:   "What old clients need, an attacker on the way can make new ones use, and then read or forge.",
 		Ref:   "RFC 9325, 3.1 and 4.2; RFC 8996; ASVS 5.0 V12.1.1, V12.1.2; OWASP API8 2023; blueprint E2, T6, checklist 1",

@@ -25,7 +25,7 @@ import (
 var tokens = Check{
 	Meta: check.Meta{
 		ID:     "outside/tokens",
-		Most:   34,
+		Most:   38,
 		Points: 210,
 		Title:  "Forged, unsigned and altered tokens are refused",
 		Why:    "Who can make a token, or change one, is whoever they like.",
