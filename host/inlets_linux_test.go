@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,14 +35,14 @@ var strangers = []string{"198.51.100.1", "203.0.113.9", "192.0.2.7", "200.0.0.1"
 // kind that the drawn rules tell apart.
 var served = []int{80, 443, 9, 5001, 5432, 7000, 8000}
 
-func newKernel(t *testing.T) *kernel {
+func newKernel(t *testing.T, programs ...string) *kernel {
 	if testing.Short() {
 		t.Skip("changes the kernel's rules, in namespaces")
 	}
 	if os.Geteuid() != 0 {
 		t.Skip("only root can make a network namespace")
 	}
-	for _, name := range []string{"ip", "iptables", "iptables-restore"} {
+	for _, name := range append(programs, "ip") {
 		if _, err := exec.LookPath(name); err != nil {
 			t.Skip(err)
 		}
@@ -161,7 +162,7 @@ func (k *kernel) stranger(wait time.Duration) (came string) {
 // server is only found to be closed that they come to at no other port than the
 // policy's, and only found to be open where one of them does.
 func TestTheKernelAgrees(t *testing.T) {
-	k := newKernel(t)
+	k := newKernel(t, "iptables", "iptables-restore")
 	seed := uint64(time.Now().Unix())
 	draw := rand.New(rand.NewPCG(seed, 0))
 	one := func(of ...string) string { return of[draw.IntN(len(of))] }
@@ -220,4 +221,32 @@ func TestTheKernelAgrees(t *testing.T) {
 		t.Errorf("%d drawn servers were open, and %d closed", open, shut)
 	}
 	t.Logf("%d drawn servers were open, and %d closed", open, shut)
+}
+
+// TestUplinksOfTheKernel: an interface that only a rule leads to is one that leads out.
+func TestUplinksOfTheKernel(t *testing.T) {
+	k := newKernel(t)
+	look := func() (out []string) {
+		k.in(k.server, func() (err error) {
+			out, err = host.NewFacts(host.Live{}).Uplinks()
+			return err
+		})
+		slices.Sort(out)
+		return out
+	}
+	if got := look(); !slices.Equal(got, []string{"eth0"}) {
+		t.Errorf("with one: %q", got)
+	}
+	for _, line := range []string{
+		"link add eth1 netns " + k.server + " type veth peer name eth1 netns " + k.far, "link add inner netns " + k.server + " type veth peer name inner netns " + k.far,
+		"-n " + k.server + " addr add 203.0.113.2/24 dev eth1", "-n " + k.server + " addr add 10.0.0.1/8 dev inner",
+		"-n " + k.server + " link set eth1 up", "-n " + k.server + " link set inner up", "-n " + k.far + " link set eth1 up",
+		"-n " + k.server + " route add default via 203.0.113.1 table 100", "-n " + k.server + " rule add from 203.0.113.2 lookup 100",
+		"-n " + k.server + " route add unreachable default metric 9999",
+	} {
+		k.run("", "ip", strings.Fields(line)...)
+	}
+	if got := look(); !slices.Equal(got, []string{"eth0", "eth1"}) {
+		t.Errorf("with one that a rule leads to: %q", got)
+	}
 }
