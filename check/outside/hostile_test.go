@@ -16,6 +16,7 @@ import (
 	"github.com/ringwall/ringwall/check/outside"
 	"github.com/ringwall/ringwall/check/probe"
 	"github.com/ringwall/ringwall/check/report"
+	"github.com/ringwall/ringwall/internal/porttest"
 )
 
 // TestHostileTargets: whatever answers, a run ends in bounded time and memory, its
@@ -74,31 +75,17 @@ func TestHostileTargets(t *testing.T) {
 		}},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { l.Close() })
-			go func() {
-				for {
-					c, err := l.Accept()
-					if err != nil {
-						return
-					}
-					go func() {
-						defer c.Close()
-						if !h.tls { // as a server that reads the request first
-							go func() { _, _ = io.Copy(io.Discard, c) }()
-						}
-						h.answer(c)
-					}()
+			address := porttest.Serve(t, func(c net.Conn) {
+				if !h.tls { // as a server that reads the request first
+					go func() { _, _ = io.Copy(io.Discard, c) }()
 				}
-			}()
+				h.answer(c)
+			})
 			scheme := "http://"
 			if h.tls {
 				scheme = "https://"
 			}
-			client, err := probe.New(scheme+l.Addr().String(), probe.Options{Timeout: 300 * time.Millisecond, MaxRequests: 400})
+			client, err := probe.New(scheme+address, probe.Options{Timeout: 300 * time.Millisecond, MaxRequests: 400})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -413,22 +412,6 @@ func sshServer(t *testing.T, passwords bool) (port string) {
 		cfg.PasswordCallback = func(ssh.ConnMetadata, []byte) (*ssh.Permissions, error) { return nil, no }
 	}
 	cfg.AddHostKey(signer)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				_, _, _, _ = ssh.NewServerConn(conn, cfg)
-			}()
-		}
-	}()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	_, port, _ = net.SplitHostPort(porttest.Serve(t, func(conn net.Conn) { _, _, _, _ = ssh.NewServerConn(conn, cfg) }))
+	return port
 }

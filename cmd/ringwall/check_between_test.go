@@ -165,21 +165,7 @@ func TestRingsOfHostileTargets(t *testing.T) {
 			if testing.Short() && (name == "silence" || name == "endless interim") {
 				t.Skip("it takes seconds")
 			}
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { l.Close() })
-			go func() {
-				for {
-					c, err := l.Accept()
-					if err != nil {
-						return
-					}
-					go func() { defer c.Close(); h.answer(c) }()
-				}
-			}()
-			_, port, err := net.SplitHostPort(l.Addr().String())
+			_, port, err := net.SplitHostPort(porttest.Serve(t, h.answer))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -83,7 +83,7 @@ func TestGarbageProvesNothing(t *testing.T) {
 					s := sameForAll(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(tt.status) })
 					r = garbage(t, s.Listener.Addr().String(), 10*time.Second, held, s)
 				} else {
-					r = garbage(t, listening(t, tt.say), 100*time.Millisecond, held, cert)
+					r = garbage(t, porttest.Serve(t, tt.say), 100*time.Millisecond, held, cert)
 				}
 				if len(r.Results) < 20 {
 					t.Fatalf("only %d checks", len(r.Results))
@@ -172,27 +172,4 @@ func garbage(t *testing.T, address string, patience time.Duration, held bool, ce
 	}
 	checks = slices.DeleteFunc(checks, func(c check.Check) bool { return c.Waits }) // for 15 s
 	return check.Run(t.Context(), checks, check.Options{PerCheck: 20 * time.Second})
-}
-
-// listening has every connection spoken to, and then closed.
-func listening(t *testing.T, say func(net.Conn)) (address string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				say(c)
-			}()
-		}
-	}()
-	return l.Addr().String()
 }

@@ -161,25 +161,10 @@ func Configure(t testing.TB, dir, home, listen, manage string, httpPort, tlsPort
 // says where it is asked.
 func nameServer(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				for answerName(conn) == nil {
-				}
-			}()
+	return porttest.Serve(t, func(conn net.Conn) {
+		for answerName(conn) == nil {
 		}
-	}()
-	return l.Addr().String()
+	})
 }
 
 // answerName reads a question and answers it (RFC 1035, section 4.2.2).

@@ -1,5 +1,5 @@
 // Package porttest finds ports for servers that tests start: those that must be
-// known beforehand, or taken again after a restart.
+// known beforehand, or taken again after a restart. And it has the simplest server.
 package porttest
 
 import (
@@ -56,4 +56,28 @@ func Port(t testing.TB) int {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// Serve takes connections on 127.0.0.1 until the test is over, and says where. Each is
+// spoken to by itself, and closed then.
+func Serve(t testing.TB, speak func(net.Conn)) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				speak(c)
+			}()
+		}
+	}()
+	return l.Addr().String()
 }
