@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 )
@@ -20,10 +22,16 @@ const (
 	span  = 10000
 )
 
-var taken atomic.Int64
+var (
+	taken atomic.Int64
 
-// Address is 127.0.0.1 with a port that nobody listened on just now, and that
-// is given to no other test of this process soon.
+	mu    sync.Mutex
+	holds []net.Listener // until this process ends
+)
+
+// Address is 127.0.0.1 with a port that nobody listened on just now, and that is
+// given to no other test: of this process not soon, of others on Linux not before
+// this one has ended.
 func Address(t testing.TB) string {
 	t.Helper()
 	at, err := Find()
@@ -36,12 +44,33 @@ func Address(t testing.TB) string {
 // Find is Address for who has no testing.TB.
 func Find() (string, error) {
 	for range 1000 {
-		at := fmt.Sprintf("127.0.0.1:%d", first+(int64(os.Getpid())*37+taken.Add(1))%span)
+		port := first + (int64(os.Getpid())*37+taken.Add(1))%span
+		if !hold(port) {
+			continue
+		}
+		at := fmt.Sprintf("127.0.0.1:%d", port)
 		if l, err := net.Listen("tcp", at); err == nil {
 			return at, l.Close()
 		}
 	}
 	return "", errors.New("no port is free")
+}
+
+// hold keeps a port from the tests of other processes, which may look between now
+// and the start of a server. A name of Linux's that is no file is the kernel's to
+// take back, and belongs to one network namespace, as ports do.
+func hold(port int64) bool {
+	if runtime.GOOS != "linux" {
+		return true
+	}
+	l, err := net.Listen("unix", fmt.Sprintf("@ringwall-test-port-%d", port))
+	if err != nil {
+		return false
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	holds = append(holds, l)
+	return true
 }
 
 // Port is that of an Address.
