@@ -19,6 +19,7 @@ import (
 	"github.com/ringwall/ringwall/app/openapi"
 	"github.com/ringwall/ringwall/check"
 	"github.com/ringwall/ringwall/check/probe"
+	"github.com/ringwall/ringwall/internal/porttest"
 	"github.com/ringwall/ringwall/policy"
 )
 
@@ -205,25 +206,12 @@ func TestEveryControlUnseenIsUnknown(t *testing.T) {
 	up := listServer(t, http.HandlerFunc(unprotected))
 	down := listServer(t, http.HandlerFunc(unprotected))
 	down.Close()
-	mute, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { mute.Close() })
-	go func() {
-		for {
-			conn, err := mute.Accept()
-			if err != nil {
-				return
-			}
-			conn.Close()
-		}
-	}()
+	mute := porttest.Serve(t, func(net.Conn) {})
 	stranger, err := probe.New("https://"+up.Listener.Addr().String(), probe.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	hangsUp, err := probe.New("http://"+mute.Addr().String(), probe.Options{})
+	hangsUp, err := probe.New("http://"+mute, probe.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

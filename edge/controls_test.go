@@ -191,21 +191,8 @@ func TestEveryEdgeControlUnseenIsUnknown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mute, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { mute.Close() })
-	go func() {
-		for {
-			conn, err := mute.Accept()
-			if err != nil {
-				return
-			}
-			conn.Close()
-		}
-	}()
-	_, port, _ := net.SplitHostPort(mute.Addr().String())
+	mute := porttest.Serve(t, func(net.Conn) {})
+	_, port, _ := net.SplitHostPort(mute)
 	clients := map[string]*probe.Client{"unknown certificate": stranger, "hangs up": s.client(t, "https://localhost:"+port)}
 	look := func(name string, c *probe.Client) {
 		for _, ctl := range provableEdge() {

@@ -123,23 +123,10 @@ func TestAnOpenPortIsNotHidden(t *testing.T) {
 // TestEveryCheckOfADeadServerIsUnknown: of a server that is down, of one that
 // hangs up, nothing is known.
 func TestEveryCheckOfADeadServerIsUnknown(t *testing.T) {
-	mute, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { mute.Close() })
-	go func() {
-		for {
-			conn, err := mute.Accept()
-			if err != nil {
-				return
-			}
-			conn.Close()
-		}
-	}()
+	mute := porttest.Serve(t, func(net.Conn) {})
 	dead := porttest.Port(t)
 	for name, address := range map[string]string{
-		"down": fmt.Sprintf("https://localhost:%d", dead), "hangs up": "https://" + mute.Addr().String(), "hangs up in plain": "http://" + mute.Addr().String(),
+		"down": fmt.Sprintf("https://localhost:%d", dead), "hangs up": "https://" + mute, "hangs up in plain": "http://" + mute,
 	} {
 		for _, c := range outside.Checks() {
 			client, err := probe.New(address, probe.Options{Timeout: 5 * time.Second})
