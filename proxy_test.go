@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/ringwall/ringwall"
 	"github.com/ringwall/ringwall/audit"
+	"github.com/ringwall/ringwall/internal/porttest"
 )
 
 // inFront runs the whole way: client, edge, app ring, an API on loopback.
@@ -110,12 +110,7 @@ func TestUpstreamThatFails(t *testing.T) {
 
 func TestUpstreamThatIsDownIsNotReady(t *testing.T) {
 	s := newSite(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
+	addr := porttest.Address(t)
 	deps, _ := quiet()
 	srv, err := ringwall.New(s.policy(t, "upstream: http://"+addr+"\n"+rules), nil, deps)
 	if err != nil {

@@ -24,6 +24,7 @@ import (
 	"github.com/ringwall/ringwall/audit"
 	"github.com/ringwall/ringwall/identity"
 	"github.com/ringwall/ringwall/identity/mail"
+	"github.com/ringwall/ringwall/internal/porttest"
 	"github.com/ringwall/ringwall/policy"
 	"github.com/ringwall/ringwall/watch"
 )
@@ -166,11 +167,6 @@ func TestWebhookRefusals(t *testing.T) {
 func TestWebhookUnreachable(t *testing.T) {
 	s, got := receiver(t, true, nil)
 	other, _ := receiver(t, true, nil)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
 	old := httptest.NewUnstartedServer(nil)
 	old.TLS = &tls.Config{MaxVersion: tls.VersionTLS11}
 	old.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
@@ -181,7 +177,7 @@ func TestWebhookUnreachable(t *testing.T) {
 		roots   *x509.CertPool
 		want    string
 	}{
-		"nobody listens":        {"https://" + l.Addr().String() + "/" + canary, nil, "connection refused"},
+		"nobody listens":        {"https://" + porttest.Address(t) + "/" + canary, nil, "connection refused"},
 		"unknown authority":     {s.URL + "/" + canary, x509.NewCertPool(), "unknown authority"},
 		"certificate of others": {strings.Replace(s.URL, "127.0.0.1", "localhost", 1) + "/" + canary, rootsOf(s), "not localhost"},
 		"TLS 1.1":               {old.URL + "/" + canary, rootsOf(old), "protocol version"},

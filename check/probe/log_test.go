@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ringwall/ringwall/check/probe"
+	"github.com/ringwall/ringwall/internal/porttest"
 )
 
 // TestEvidenceHasNoSecrets: a canary in every place where secrets are sent or come
@@ -68,12 +69,7 @@ func TestLogKeepsTheFirstAndTheLast(t *testing.T) {
 	if s := strings.Join(got, ", "); s != "GET /0, [16 more before this] GET /17, GET /18, GET /19" {
 		t.Error(s)
 	}
-	dead, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := dead.Addr().String()
-	dead.Close()
+	address := porttest.Address(t)
 	log = new(probe.Log)
 	_, _ = client(t, "http://"+address, probe.Options{}).Do(probe.WithLog(t.Context(), log), probe.Request{})
 	if all := log.Exchanges(); len(all) != 1 || !strings.Contains(all[0].Received, "refused") {

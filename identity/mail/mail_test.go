@@ -27,6 +27,7 @@ import (
 
 	"github.com/ringwall/ringwall/identity"
 	"github.com/ringwall/ringwall/identity/mail"
+	"github.com/ringwall/ringwall/internal/porttest"
 	"github.com/ringwall/ringwall/policy"
 )
 
@@ -280,12 +281,7 @@ func TestSMTPAnswers(t *testing.T) {
 }
 
 func TestSMTPDown(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	m := &mail.SMTP{Address: l.Addr().String(), From: "accounts@example.com"}
+	m := &mail.SMTP{Address: porttest.Address(t), From: "accounts@example.com"}
 	if err := m.Send(t.Context(), note); err == nil || errors.Is(err, identity.ErrUndeliverable) {
 		t.Errorf("nobody listens: %v", err)
 	}
