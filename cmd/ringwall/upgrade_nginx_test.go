@@ -101,7 +101,9 @@ http {
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		if c, err := net.Dial("tcp", https); err == nil {
 			c.Close()
-			return s
+			if pid, _ := os.ReadFile(filepath.Join(s.dir, "nginx.pid")); len(pid) > 0 { // it listens before it says who it is
+				return s
+			}
 		}
 		if time.Now().After(deadline) {
 			t.Fatal("nginx does not listen: " + s.logged())

@@ -318,7 +318,9 @@ func (s *site) startNginx(t testing.TB) (stop func()) {
 		}
 		if c, err := net.Dial("tcp", strings.Replace(s.policy.Edge.Listen, "localhost", "127.0.0.1", 1)); err == nil {
 			c.Close()
-			return stop
+			if pid, _ := os.ReadFile(filepath.Join(s.dir, "nginx.pid")); len(pid) > 0 { // it listens before it says who it is
+				return stop
+			}
 		}
 	}
 	t.Fatalf("nginx does not listen: %s", said.String())
