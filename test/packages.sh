@@ -33,6 +33,7 @@ need systemd-container systemd-nspawn
 need iproute2 ip
 need openssh-client ssh
 need nftables nft
+need iptables iptables
 need hydra hydra
 need ssh-audit ssh-audit
 if [ ${#missing[@]} -eq 0 ]; then exit 0; fi
