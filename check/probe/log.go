@@ -162,9 +162,8 @@ type loggedConn struct {
 }
 
 func (c *loggedConn) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
-	c.log.add(sentOf, c.e, b[:n])
-	return n, err
+	c.log.add(sentOf, c.e, b) // before: the answer may be read while this still returns
+	return c.Conn.Write(b)
 }
 
 func (c *loggedConn) Read(b []byte) (int, error) {
