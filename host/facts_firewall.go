@@ -59,15 +59,28 @@ func (f *Facts) UFW() (UFW, error) {
 	return u, nil
 }
 
-// Filter is the live filter table, as iptables -S lists it: its lines.
+// Filter is the live filter table, as iptables -S lists it: its lines, each of them
+// whole, also where a comment goes on in the next.
 func (f *Facts) Filter(ipv6 bool) ([]string, error) {
 	q := askFilter4
 	if ipv6 {
 		q = askFilter6
 	}
 	said, err := f.ask(q)
-	return strings.Split(strings.TrimSpace(said), "\n"), err
+	var lines []string
+	open := false
+	for line := range strings.SplitSeq(strings.TrimSpace(said), "\n") {
+		if open {
+			lines[len(lines)-1] += "\n" + line
+		} else {
+			lines = append(lines, line)
+		}
+		open = open != (strings.Count(escaped.Replace(line), `"`)%2 == 1)
+	}
+	return lines, err
 }
+
+var escaped = strings.NewReplacer(`\\`, "", `\"`, "")
 
 // Dropped are the addresses whose packets a rule of iptables' drops, if only at some
 // ports, by themselves or as members of a set of ipset's, which nft does not list. None

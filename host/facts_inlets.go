@@ -75,9 +75,10 @@ type inlet struct {
 
 // inlets are all ways in for a stranger. The first rule that fits a packet decides, as
 // in the kernel; one of which it cannot be told what it fits drops nobody here, and
-// accepts all that it may. A queue is a way in, since a program decides there.
+// accepts all that it may. A queue is a way in, since a program decides there, and so is
+// SYNPROXY, which connects from within itself.
 func inlets(chains map[string][]filterRule, s stranger) ([]inlet, error) {
-	w := walk{chains: chains, said: map[string][]reading{}, left: 100_000}
+	w := walk{chains: chains, said: map[string][]reading{}, left: mostWork}
 	for name, rules := range chains {
 		for _, r := range rules {
 			w.said[name] = append(w.said[name], s.read(r))
@@ -87,22 +88,29 @@ func inlets(chains map[string][]filterRule, s stranger) ([]inlet, error) {
 	return w.out, err
 }
 
+// mostWork is some seconds of it.
+const mostWork = 400_000_000
+
+var accepting = []string{"ACCEPT", "NFQUEUE", "QUEUE", "SYNPROXY"}
+
 type walk struct {
 	chains map[string][]filterRule
 	said   map[string][]reading
-	left   int // steps that may be made yet
+	left   int // work that may be done yet: spans that are looked at, about
 	out    []inlet
 }
+
+var errTooMany = errors.New("there are more ways through the rules than can be looked at")
 
 // through returns the packets that come to the end of a chain, or turn back in it.
 func (w *walk) through(chain string, in []packets, path []filterRule) (back []packets, err error) {
 	for i, r := range w.chains[chain] {
-		if w.left -= 1 + len(in); w.left < 0 {
-			return nil, errors.New("there are more ways through the rules than can be looked at")
-		}
 		said := w.said[chain][i]
 		var met, rest []packets
 		for _, p := range in {
+			if w.left -= p.size(); w.left < 0 {
+				return nil, errTooMany
+			}
 			both := p.and(said.most)
 			switch {
 			case both.none():
@@ -120,33 +128,42 @@ func (w *walk) through(chain string, in []packets, path []filterRule) (back []pa
 		}
 		way := append(slices.Clone(path), r)
 		switch to := said.to; {
-		case to == "ACCEPT", to == "NFQUEUE", to == "QUEUE":
+		case slices.Contains(accepting, to):
 			w.out = append(w.out, inlet{way, met})
 			in = rest
 		case to == "DROP", to == "REJECT":
 			in = rest
 		case to == "RETURN":
-			back, in = with(back, met), rest
+			back, in = w.with(back, met), rest
 		default: // of a target that is no chain all comes back
 			left, err := w.through(to, met, way)
 			switch {
 			case err != nil:
 				return nil, err
 			case said.forGood:
-				back, in = with(back, left), rest
+				back, in = w.with(back, left), rest
 			case said.sure && !slices.EqualFunc(left, met, packets.same): // else in has them all
-				in = with(rest, left)
+				in = w.with(rest, left)
 			}
 		}
 	}
-	return with(back, in), nil
+	if back = w.with(back, in); w.left < 0 {
+		return nil, errTooMany
+	}
+	return back, nil
 }
 
 // with adds packets to some, but for those that are among them: a rule of which it is
 // not known whom it fits leaves them where they were, too.
-func with(some, more []packets) []packets {
+func (w *walk) with(some, more []packets) []packets {
 	for _, p := range more {
-		if !slices.ContainsFunc(some, func(q packets) bool { return p.and(q).same(p) }) {
+		if w.left < 0 {
+			return some
+		}
+		if !slices.ContainsFunc(some, func(q packets) bool {
+			w.left -= p.size()
+			return p.and(q).same(p)
+		}) {
 			some = append(some, p)
 		}
 	}

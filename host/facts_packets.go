@@ -84,25 +84,21 @@ func (s spans) and(t spans) (both spans) {
 		s, t = t, s
 	}
 	for _, one := range t {
-		both = append(both, s.within(one)...)
+		first := sort.Search(len(s), func(i int) bool { return !s[i].to.less(one.from) })
+		after := sort.Search(len(s), func(i int) bool { return one.to.less(s[i].from) })
+		if first >= after {
+			continue
+		}
+		begin := len(both)
+		both = append(both, s[first:after]...)
+		if both[begin].from.less(one.from) {
+			both[begin].from = one.from
+		}
+		if last := &both[len(both)-1]; one.to.less(last.to) {
+			last.to = one.to
+		}
 	}
 	return both
-}
-
-func (s spans) within(one span) spans {
-	first := sort.Search(len(s), func(i int) bool { return !s[i].to.less(one.from) })
-	after := sort.Search(len(s), func(i int) bool { return one.to.less(s[i].from) })
-	if first >= after {
-		return nil
-	}
-	part := slices.Clone(s[first:after])
-	if part[0].from.less(one.from) {
-		part[0].from = one.from
-	}
-	if last := &part[len(part)-1]; one.to.less(last.to) {
-		last.to = one.to
-	}
-	return part
 }
 
 // not are all other points.
@@ -141,6 +137,15 @@ func allPackets() (p packets) {
 		p[i] = anything
 	}
 	return p
+}
+
+// size is what it takes to look at all of p's parts.
+func (p packets) size() int {
+	n := 60
+	for _, s := range p {
+		n += len(s)
+	}
+	return n
 }
 
 func (p packets) none() bool {
@@ -251,7 +256,7 @@ func (s stranger) read(r filterRule) reading {
 			p, err := netip.ParsePrefix(value)
 			about(aSource, network(p), err == nil)
 		case module == "" && option == "-d":
-			about(aSource, nil, notFromAfar(value)) // else an address of this machine's, or a group
+			about(aSource, nil, toGroup(value)) // else an address of this machine's: 127.0.0.1, too, by DNAT
 		case module == "" && option == "-i":
 			about(aLink, numbered(func(i int) bool { return leadsOut(value, s.links[i:i+1]) }, len(s.links)), true)
 		case slices.Contains(withPorts, module) && (option == "--dport" || option == "--dports"):
@@ -264,7 +269,7 @@ func (s stranger) read(r filterRule) reading {
 			set, ok := addressSpans(value)
 			about(aSource, set, ok)
 		case module == "comment" && option == "--comment":
-		case module == "string" && (option == "--string" || option == "--hex-string"): // whatever it is like
+		case slices.Contains(chosen, option): // whatever it is like, -j too
 			about(0, nil, false)
 		default:
 			about(0, nil, false)
@@ -277,6 +282,9 @@ func (s stranger) read(r filterRule) reading {
 
 // knownModules have no opinion of their own: what their options say is read, or unsure.
 var knownModules = []string{"comment", "conntrack", "icmp", "icmp6", "iprange", "state"}
+
+// chosen are options with a name, or a text, that somebody chose.
+var chosen = []string{"--string", "--hex-string", "--name", "--hashlimit-name", "--helper"}
 
 var withPorts = []string{"tcp", "udp", "sctp", "dccp", "udplite", "multiport"}
 
@@ -310,10 +318,10 @@ func (in inlet) ports(protocol int) (ports spans) {
 	return ports
 }
 
-// notFromAfar reports a group of machines, or the machine itself.
-func notFromAfar(network string) bool {
+// toGroup reports a group of machines, which nobody reaches from afar.
+func toGroup(network string) bool {
 	to, err := netip.ParsePrefix(network)
-	return err == nil && (to.Addr().IsMulticast() && (to.Bits() >= 8 || to.Addr().Is4() && to.Bits() >= 4) || to.Addr().IsLoopback() && to.Bits() >= 8)
+	return err == nil && to.Addr().IsMulticast() && (to.Bits() >= 8 || to.Addr().Is4() && to.Bits() >= 4)
 }
 
 // portSpans are a list of ports as iptables writes it.

@@ -334,7 +334,7 @@ func compareOpen(ipv6 bool, lines, rules, uplinks []string, listeners []Listener
 					continue
 				}
 				// ufw allow 80 opens it for UDP, too, where as a rule nothing listens.
-				twin := own && of == "tcp" && !slices.ContainsFunc(listeners, func(l Listener) bool { return fmt.Sprintf("%d/%s", l.Port, l.Protocol) == port+"/"+protocol })
+				twin := own && of == "tcp" && protocol == "udp" && !slices.ContainsFunc(listeners, func(l Listener) bool { return fmt.Sprintf("%d/%s", l.Port, l.Protocol) == port+"/"+protocol })
 				if of == protocol {
 					open[at] = true
 				}

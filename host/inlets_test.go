@@ -90,6 +90,11 @@ func TestWaysThroughTheFirewall(t *testing.T) {
 		{"dropped in a chain that returned before", "iptables -S", "-A INPUT -p tcp -m tcp --dport 5432 -j mine\n-A INPUT -p tcp -m tcp --dport 5432 -j ACCEPT\n-A mine -s 198.51.100.0/24 -j RETURN\n-A mine -j DROP\n", check.Fail, other},
 		{"only logged first", "iptables -S", "-A INPUT -p tcp -m tcp --dport 5432 -j LOG --log-prefix \"-j DROP\"\n-A INPUT -p tcp -m tcp --dport 5432 -j ACCEPT\n", check.Fail, other},
 		{"a comment that says it is dropped", "iptables -S", "-A INPUT -p tcp -m tcp --dport 5432 -m comment --comment -j -j ACCEPT\n", check.Fail, other},
+		{"a comment of two lines", "iptables -S", "-A INPUT -p tcp -m tcp --dport 5432 -m comment --comment \"a \\\"\nb\" -j ACCEPT\n", check.Fail, other},
+		{"a name like an option", "iptables -S", "-A INPUT -p tcp -m tcp --dport 5432 -m recent --set --name -j --mask 255.255.255.255 --rsource -j ACCEPT\n", check.Fail, other},
+		{"one that connects for others", "iptables -S", "-A INPUT -p tcp -m tcp --dport 5432 -m conntrack --ctstate INVALID,UNTRACKED -j SYNPROXY --sack-perm --timestamp --wscale 7 --mss 1460\n", check.Fail, other},
+		{"what DNAT sends to loopback", "iptables -S", "-A INPUT -d 127.0.0.0/8 -j ACCEPT\n", check.Fail, other},
+		{"a protocol that nobody lists who listens by", "iptables -S", "-A ufw-user-input -p sctp -m sctp --dport 80 -j ACCEPT\n", check.Fail, open},
 		{"on INPUT", "iptables -S", "-A INPUT -p tcp -m tcp --dport 5432 -j ACCEPT\n", check.Fail, other + "-A INPUT -p tcp"},
 		{"a file of ufw's", "iptables -S", "-A ufw-before-input -p tcp -m tcp --dport 5432 -j ACCEPT\n", check.Fail, other + "-A ufw-before-input"},
 		{"over IPv6", "ip6tables -S", "-A ufw6-before-input -p tcp -m tcp --dport 5432 -j ACCEPT\n", check.Fail, "IPv6: " + other},
@@ -152,6 +157,17 @@ func TestWaysThroughTheFirewall(t *testing.T) {
 	m.said["iptables -S"] = lists.String() + m.said["iptables -S"]
 	if f, _ := host.Verify("host/firewall", policy.Default(), host.NewFacts(m), time.Now()); f.Verdict != check.Pass {
 		t.Errorf("many lists: %v %s", f.Verdict, f.Got)
+	}
+	// Ports and addresses that cut each other into ever more parts.
+	var cut strings.Builder
+	cut.WriteString("-A INPUT -j cut\n")
+	for i := range 400 {
+		fmt.Fprintf(&cut, "-A cut -s %d.%d.0.1/32 -p tcp -m tcp --dport %d:%d -j RETURN\n", 1+i%9, i%251, 1000+i, 2000+2*i)
+	}
+	m = walled(t).and("iptables -S", cut.String())
+	begun := time.Now()
+	if f, _ := host.Verify("host/firewall", policy.Default(), host.NewFacts(m), time.Now()); f.Verdict != check.Unknown || time.Since(begun) > time.Minute {
+		t.Errorf("many parts: %v %s, after %v", f.Verdict, f.Got, time.Since(begun))
 	}
 	var deep strings.Builder // each chain twice: more ways than anybody could look at
 	for i := range 40 {
