@@ -129,7 +129,7 @@ func (m *Machine) firewall(ctx context.Context) (*firewall, error) {
 	if m.UID != 0 {
 		return nil, errNotRoot
 	}
-	f, u := &firewall{ipv6: m.hasIPv6()}, m.uplinks()
+	f, u := &firewall{ipv6: m.hasIPv6()}, m.uplinks(ctx)
 	asked := 0
 	ask := func(argv []string, read func(string) ([]gate, error)) bool {
 		text, err := m.Run(ctx, argv...)
@@ -265,7 +265,9 @@ func (m *Machine) hasIPv6() bool {
 // none when they are not known.
 type uplinks []string
 
-func (m *Machine) uplinks() (out uplinks) {
+// uplinks asks the kernel for its main table, and ip(8), where that is installed, for
+// those of IPv4 that only rules lead to (ip rule); of IPv6 the kernel lists all.
+func (m *Machine) uplinks(ctx context.Context) (out uplinks) {
 	four, err := m.head("/proc/net/route", 1<<20)
 	six, err6 := m.head("/proc/net/ipv6_route", 1<<20)
 	if err != nil || err6 != nil && !absent(err6) {
@@ -279,6 +281,21 @@ func (m *Machine) uplinks() (out uplinks) {
 	for _, line := range lines(six) { // destination, its length, 7 more, interface; lo is what leads nowhere
 		if word := strings.Fields(string(line)); len(word) > 9 && strings.Trim(word[0]+word[1], "0") == "" && word[9] != "lo" {
 			out = append(out, word[9])
+		}
+	}
+	tables, err := m.Run(ctx, "ip", "-4", "-o", "route", "show", "table", "all")
+	if err != nil && !errors.Is(err, exec.ErrNotFound) {
+		return nil
+	}
+	for line := range strings.Lines(tables) { // default via 192.0.2.1 dev eth1 table 100, or with several: ... \ nexthop via 192.0.2.1 dev eth1
+		word := strings.Fields(line)
+		if len(word) == 0 || !slices.Contains([]string{"default", "0.0.0.0/1", "128.0.0.0/1"}, word[0]) {
+			continue
+		}
+		for i := range word[1:] {
+			if word[i] == "dev" {
+				out = append(out, word[i+1])
+			}
 		}
 	}
 	return out

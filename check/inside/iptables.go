@@ -10,7 +10,13 @@ import (
 // iptables reads what `iptables -S` prints of the table filter, or ip6tables.
 func (u uplinks) iptables(text string, ipv6 bool) ([]gate, error) {
 	g := gate{name: "iptables", first: "INPUT", chains: map[string][]rule{}, only: func(p syn) bool { return p.ipv6 == ipv6 }}
+	part := ""
 	for line := range strings.Lines(text) {
+		// A comment may go on in the next line.
+		if part += line; strings.Count(escaped.Replace(part), `"`)%2 == 1 {
+			continue
+		}
+		line, part = part, ""
 		words := quoted(line)
 		if len(words) < 2 {
 			continue
@@ -33,11 +39,13 @@ func (u uplinks) iptables(text string, ipv6 bool) ([]gate, error) {
 			}
 		}
 	}
-	if _, ok := g.chains[g.first]; !ok {
-		return nil, errors.New("it tells of no INPUT")
+	if _, ok := g.chains[g.first]; !ok || part != "" {
+		return nil, errors.New("it tells of no INPUT, or not all of it")
 	}
 	return []gate{g}, nil
 }
+
+var escaped = strings.NewReplacer(`\\`, "", `\"`, "")
 
 // goesOn are targets after which the next rule is asked.
 var goesOn = []string{"LOG", "NFLOG", "ULOG", "AUDIT", "TRACE", "MARK", "CONNMARK", "SECMARK", "CONNSECMARK", "SET", "TCPMSS", "CT", "NOTRACK"}
