@@ -169,7 +169,7 @@ func TestNotAfterTheNextStart(t *testing.T) {
 		"systemctl show --no-pager --property=ExecMainStartTimestampMonotonic -- systemd-journald.service":                                                 "ExecMainStartTimestampMonotonic=5\n",
 		"journalctl -q --no-pager -b -n 1 -o json -- MESSAGE_ID=ec387f577b844b8fa948f33cad9a75e6 JOURNAL_NAME=System Journal JOURNAL_NAME=Runtime Journal": `{"JOURNAL_NAME":"System Journal","JOURNAL_PATH":"/var/log/journal/x","MAX_USE":"1000"}`,
 	}
-	const mountsRun = "systemctl show --no-pager --property=ExecStart -- ringwall-mounts.service"
+	const mountsRun = "systemctl show --no-pager --property=ExecStart,ExecStartPost -- ringwall-mounts.service"
 	runsMounts := "ExecStart={ path=mount ; argv[]=mount -o remount,bind,nosuid,nodev,noexec /tmp ; ignore_errors=no }\nExecStart={ path=mount ; argv[]=mount -o remount,bind,nosuid,nodev,noexec /dev/shm ; ignore_errors=no }\n"
 	for _, tt := range []struct {
 		control, unit, state string
@@ -182,6 +182,8 @@ func TestNotAfterTheNextStart(t *testing.T) {
 		{"host/mounts", "ringwall-mounts.service", strings.Replace(enabled, "=loaded", "=bad-setting", 1), check.Fail, nil},
 		{"host/mounts", "ringwall-mounts.service", enabled, check.Fail, map[string]string{mountsRun: "ExecStart={ path=/bin/true ; argv[]=/bin/true ; ignore_errors=no }\n"}},
 		{"host/mounts", "ringwall-mounts.service", enabled, check.Fail, map[string]string{mountsRun: strings.Replace(runsMounts, "noexec /dev/shm", "exec /dev/shm", 1)}},
+		{"host/mounts", "ringwall-mounts.service", enabled, check.Fail, map[string]string{mountsRun: runsMounts + "ExecStartPost={ path=mount ; argv[]=mount -o remount,bind,exec /tmp ; ignore_errors=no }\n"}},
+		{"host/mounts", "ringwall-mounts.service", enabled, check.Fail, map[string]string{mountsRun: "ExecStart={ path=/bin/sh ; argv[]=/bin/sh -c mountpoint -q /tmp ; ignore_errors=no }\n" + runsMounts + "ExecStart={ path=mount ; argv[]=mount -o remount,bind,exec /tmp ; ignore_errors=no }\n"}},
 		{"host/mounts", "ringwall-mounts.service", enabled, check.Unknown, map[string]string{showDropIn + "ringwall-mounts.service": "DropInPaths=/etc/x.conf /etc/y.conf\n"}},
 		{"host/logs", "logrotate.timer", enabled, check.Pass, nil},
 		{"host/logs", "logrotate.timer", disabled, check.Fail, nil},

@@ -37,7 +37,16 @@ func (f *Facts) Neglects(timer, service string) (why, unsure string, err error) 
 	case !often:
 		return fmt.Sprintf("%s lets more than %d days pass between two runs: %s", timer, seldom/(24*time.Hour), strings.TrimSpace(is["TimersCalendar"]+" "+is["TimersMonotonic"])), "", nil
 	}
-	if next != "" && !running { // by chance it may wait longer than its calendar says
+	for _, name := range []string{"RandomizedDelayUSec", "AccuracyUSec"} { // by chance it may wait longer than its calendar says
+		d, err := systemdSpan(is[name])
+		switch {
+		case err != nil:
+			return "", "", fmt.Errorf("%s: %w", timer, err)
+		case d > 24*time.Hour:
+			return fmt.Sprintf("%s may come that much later: %s=%s", timer, name, is[name]), "", nil
+		}
+	}
+	if next != "" && !running { // with what it waits now, by chance
 		at, err := time.Parse("Mon 2006-01-02 15:04:05 MST", next)
 		if err != nil {
 			return "", "", fmt.Errorf("%s: %w", timer, err)
@@ -55,7 +64,7 @@ func (f *Facts) Neglects(timer, service string) (why, unsure string, err error) 
 }
 
 func (f *Facts) timer(name string) (map[string]string, error) {
-	said, err := f.ask(askTimer, "--property=LoadState,ActiveState,SubState,Unit,TimersCalendar,TimersMonotonic,NextElapseUSecRealtime,NextElapseUSecMonotonic", "--", name)
+	said, err := f.ask(askTimer, "--property=LoadState,ActiveState,SubState,Unit,TimersCalendar,TimersMonotonic,NextElapseUSecRealtime,NextElapseUSecMonotonic,RandomizedDelayUSec,AccuracyUSec", "--", name)
 	return readProperties(said), err
 }
 
@@ -159,14 +168,19 @@ func systemdSpan(text string) (time.Duration, error) {
 
 var conditional = regexp.MustCompile(`(?m)^\s*((?:Condition|Assert|ExecCondition)\w*\s*=.*\S)`)
 
-// Conditional is a line beside a unit's own file by which it may not be started, ""
-// when there is none: whether it is met then, nobody can tell now.
+// Conditional is a line by which a unit may not be started, in a file of the server's
+// owner: beside the unit's own, or in its place. "" when there is none: whether it is
+// met then, nobody can tell now.
 func (f *Facts) Conditional(unit string) (string, error) {
-	is, err := f.UnitProperties(unit, "DropInPaths")
+	is, err := f.UnitProperties(unit, "DropInPaths", "FragmentPath")
 	if err != nil {
 		return "", err
 	}
-	for _, path := range strings.Fields(is["DropInPaths"]) {
+	paths := strings.Fields(is["DropInPaths"])
+	if own := is["FragmentPath"]; strings.HasPrefix(own, "/etc/") || strings.HasPrefix(own, "/run/") {
+		paths = append(paths, own)
+	}
+	for _, path := range paths {
 		file, err := f.File(path)
 		if err != nil {
 			return "", err

@@ -108,11 +108,14 @@ func opensAtStart(f *Facts, unit UnitState) (why string, err error) {
 	case !unit.Stays():
 		return mountsUnit + " is " + unit.Enabled, nil
 	}
-	runs, err := f.UnitProperties(mountsUnit, "ExecStart")
+	runs, err := f.UnitProperties(mountsUnit, "ExecStart", "ExecStartPost")
 	for _, point := range sharedFolders {
 		if command := "argv[]=" + remount(point) + " ;"; err == nil && !strings.Contains(runs["ExecStart"], command) {
 			return mountsUnit + " does not run " + remount(point), nil
 		}
+	}
+	if err == nil && (strings.Count(runs["ExecStart"], "argv[]=") > strings.Count(mountsService, "\nExecStart=") || runs["ExecStartPost"] != "") {
+		return mountsUnit + " runs more than it should", nil // which may open them again
 	}
 	return "", err
 }

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	showTimer  = "env TZ=UTC systemctl show --no-pager --property=LoadState,ActiveState,SubState,Unit,TimersCalendar,TimersMonotonic,NextElapseUSecRealtime,NextElapseUSecMonotonic -- "
-	showDropIn = "systemctl show --no-pager --property=DropInPaths -- "
+	showTimer  = "env TZ=UTC systemctl show --no-pager --property=LoadState,ActiveState,SubState,Unit,TimersCalendar,TimersMonotonic,NextElapseUSecRealtime,NextElapseUSecMonotonic,RandomizedDelayUSec,AccuracyUSec -- "
+	showDropIn = "systemctl show --no-pager --property=DropInPaths,FragmentPath -- "
 	askTimes   = "env TZ=UTC systemd-analyze calendar --iterations=20 -- "
 	aTimer     = "LoadState=loaded\nActiveState=active\nSubState=waiting\n"
 )
@@ -102,11 +102,16 @@ func TestTimersThatDoLess(t *testing.T) {
 		{"never", calendar("never"), nil, "more than 3 days", ""},
 		{"from next month", calendar("later"), nil, "more than 3 days", ""},
 		{"chance", strings.Replace(calendar("daily"), elapse(20*time.Hour), elapse(200*day), 1), nil, "x.timer runs next at", ""},
+		{"chance, that is short now", calendar("daily") + "RandomizedDelayUSec=1w\nAccuracyUSec=1min\n", nil, "may come that much later: RandomizedDelayUSec=1w", ""},
+		{"whenever it suits", calendar("daily") + "RandomizedDelayUSec=12h\nAccuracyUSec=1month\n", nil, "may come that much later: AccuracyUSec=1month", ""},
+		{"half a day of chance", calendar("daily") + "RandomizedDelayUSec=12h\nAccuracyUSec=1min\n", nil, "", ""},
 		{"no first time", monotonic("49min", "OnUnitActiveUSec=1d"), nil, "more than 3 days", ""},
 		{"no second time", monotonic("49min", "OnBootUSec=1min"), nil, "more than 3 days", ""},
 		{"once a month after the last", monotonic("49min", "OnBootUSec=1min", "OnUnitActiveUSec=1month"), nil, "more than 3 days", ""},
 
 		{"a condition of the timer", calendar("daily"), map[string]string{showDropIn + "x.timer": "DropInPaths=" + dropIn + "\n", dropIn: "[Unit]\nConditionPathExists=/nowhere\n"}, "", "hangs on ConditionPathExists=/nowhere in " + dropIn},
+		{"a condition of one in its place", calendar("daily"), map[string]string{showDropIn + "x.service": "DropInPaths=\nFragmentPath=/etc/systemd/system/x.service\n", "/etc/systemd/system/x.service": "[Unit]\nConditionPathExists=/nowhere\n"}, "", "hangs on ConditionPathExists=/nowhere in /etc"},
+		{"a condition of its package's", calendar("daily"), map[string]string{showDropIn + "x.service": "DropInPaths=\nFragmentPath=/lib/systemd/system/x.service\n", "/lib/systemd/system/x.service": "[Unit]\nConditionACPower=true\n"}, "", ""},
 		{"a condition of the service", calendar("daily"), map[string]string{showDropIn + "x.service": "DropInPaths=/x " + dropIn + "\n", dropIn: "[Service]\n ExecCondition = /bin/false\n"}, "", "ExecCondition = /bin/false"},
 		{"conditions taken away", calendar("daily"), map[string]string{showDropIn + "x.service": "DropInPaths=" + dropIn + "\n", dropIn: "[Unit]\n# ConditionPathExists=/nowhere\nConditionACPower=\n[Service]\nNice=1\n"}, "", ""},
 		{"a calendar that is not understood", calendar("odd"), nil, "dark", ""},
@@ -137,7 +142,7 @@ func TestPlanLeavesATimer(t *testing.T) {
 			"apt-cache policy openssh-server openssl libssl3 libssl3t64 libc6 sudo systemd nginx linux-image-amd64 linux-image-generic": "",
 			"systemctl show --no-pager --property=ExecStart -- apt-daily.service":                                                       "ExecStart={ argv[]=/usr/lib/apt/apt.systemd.daily update ; }\n",
 			"systemctl show --no-pager --property=ExecStart -- apt-daily-upgrade.service":                                               "ExecStart={ argv[]=/usr/lib/apt/apt.systemd.daily install ; }\n",
-			"systemctl show --no-pager --property=ExecStart -- ringwall-mounts.service":                                                 "ExecStart={ argv[]=mount -o remount,bind,nosuid,nodev,noexec /tmp ; }\nExecStart={ argv[]=mount -o remount,bind,nosuid,nodev,noexec /dev/shm ; }\n",
+			"systemctl show --no-pager --property=ExecStart,ExecStartPost -- ringwall-mounts.service":                                   "ExecStart={ argv[]=mount -o remount,bind,nosuid,nodev,noexec /tmp ; }\nExecStart={ argv[]=mount -o remount,bind,nosuid,nodev,noexec /dev/shm ; }\n",
 		}}
 		for _, unit := range units {
 			m.said[showUnit+unit] = enabled
@@ -153,7 +158,7 @@ func TestPlanLeavesATimer(t *testing.T) {
 			}
 		}
 		m.said[askTimes+"*-*-* 06,18:00:00"] = times(time.Hour, 365*24*time.Hour, 20)
-		m.said["systemctl show --no-pager --property=ExecStart -- ringwall-mounts.service"] = "ExecStart={ argv[]=/bin/true ; }\n"
+		m.said["systemctl show --no-pager --property=ExecStart,ExecStartPost -- ringwall-mounts.service"] = "ExecStart={ argv[]=/bin/true ; }\n"
 		var hint host.Hint
 		if _, err := planOf(id, m); !errors.As(err, &hint) || !strings.Contains(hint.Error(), units[0]) || !strings.Contains(hint.Error(), "systemctl cat") {
 			t.Errorf("%s: %v", id, err)
