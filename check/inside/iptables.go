@@ -112,7 +112,7 @@ func (u uplinks) iptablesRule(words []string) (r rule) {
 			switch {
 			case slices.Contains(states, "NEW"):
 				about(always(every))
-			case slices.Contains(states, "DNAT"), slices.Contains(states, "SNAT"):
+			case slices.Contains(states, "DNAT"), slices.Contains(states, "SNAT"), slices.Contains(states, "UNTRACKED"):
 				about(always(few))
 			default:
 				about(always(none))

@@ -255,7 +255,12 @@ func (u uplinks) nftIs(left any) (within func(syn) bool, is func(value any, p sy
 			return from(network)
 		}
 	case "ct state ":
-		is = named(func(name string, _ syn) bool { return name == "new" })
+		is = func(value any, p syn) share {
+			if value == "untracked" { // by notrack, or not
+				return few
+			}
+			return named(func(name string, _ syn) bool { return name == "new" })(value, p)
+		}
 	case "fib  ":
 		if word("result") == "type" && fmt.Sprint(of["flags"]) == "[daddr]" {
 			is = named(func(name string, _ syn) bool { return name == "local" })
