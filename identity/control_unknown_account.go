@@ -20,7 +20,7 @@ import (
 var unknownAccount = Control{
 	Meta: check.Meta{
 		ID:     "identity/unknown-account",
-		Most:   7,
+		Most:   10,
 		Points: 32,
 		Title:  "An unknown account and a wrong password are answered alike",
 		Why:    "What tells the two apart tells a stranger who has an account here.",

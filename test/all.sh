@@ -20,7 +20,7 @@ afar='^(TestACheckFromAfarIsNotBanned|TestChecksEarnWhatTheySay)$'
 waits=$!
 # The longest ones first.
 # shellcheck disable=SC2086 # a word for each package
-"$go" test -shuffle=on -timeout 15m -p 3 -skip "$afar" ./test/e2e ./edge/nginx ./check/outside ./test/guide $others
+"$go" test -shuffle=on -timeout 15m -p 4 -skip "$afar" ./test/e2e ./edge/nginx ./check/outside ./test/guide $others
 code=$?
 wait "$waits" || code=1
 
