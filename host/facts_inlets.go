@@ -100,7 +100,7 @@ type walk struct {
 	out    []inlet
 }
 
-var errTooMany = errors.New("there are more ways through the rules than can be looked at")
+var errTooMany = errors.New("there are more ways through the rules than can be looked at: fewer rules, or sets of addresses (ipset), can be")
 
 // through returns the packets that come to the end of a chain, or turn back in it.
 func (w *walk) through(chain string, in []packets, path []filterRule) (back []packets, err error) {

@@ -137,7 +137,7 @@ func verifyMounts(_ *policy.Policy, f *Facts) check.Finding {
 		case err != nil:
 			return check.Unseen("%v", err)
 		case open != "":
-			return check.Failed(open+": after the next start of the machine they would be open", want, "ringwall host apply; systemctl cat "+mountsUnit+" names the files that change it")
+			return check.Failed(open+": after the next start of the machine they may be open", want, "ringwall host apply; systemctl cat "+mountsUnit+" names the files that change it")
 		}
 		if unsure, err := f.Conditional(mountsUnit); err != nil {
 			return check.Unseen("%v", err)
