@@ -129,6 +129,16 @@ func TestWhomFail2banDrops(t *testing.T) {
 		{"the set is let in", "192.0.2.7", "", sets("REJECT", "ACCEPT"), check.Fail, "lets it in"},
 		{"and in a second set", "192.0.2.7", "", sets("src -j", "src -m set --match-set other src -j"), check.Fail, "lets it in"},
 		{"seldom", "192.0.2.7", "", sets("src -j", "src -m limit --limit 1/min -j"), check.Fail, "lets it in"},
+		{"of one state", "192.0.2.7", "", sets("src -j", "src -m conntrack --ctstate INVALID -j"), check.Fail, "lets it in"},
+		{"from one interface", "192.0.2.7", "", sets("-p tcp", "-i docker0 -p tcp"), check.Fail, "lets it in"},
+		{"at another port", "192.0.2.7", "", sets("--dports 22", "--dports 80,443"), check.Fail, "lets it in at port 22"},
+		{"over UDP", "192.0.2.7", "", sets("-p tcp", "-p udp"), check.Fail, "lets it in"},
+		{"at ports about it", "192.0.2.7", "", sets("--dports 22", "--dports 1:100"), check.Pass, "1 addresses are banned"},
+		{"behind who lets all in", "192.0.2.7", "", sets("-A INPUT", "-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT\n-A INPUT"), check.Fail, "lets it in"},
+		{"behind a chain that does", "192.0.2.7", "", sets("-A INPUT", "-A mine -p tcp -j ACCEPT\n-A INPUT -j mine\n-A INPUT"), check.Fail, "lets it in"},
+		{"behind another port", "192.0.2.7", "", sets("-A INPUT", "-A INPUT -p tcp -m tcp --dport 443 -j ACCEPT\n-A INPUT"), check.Pass, "1 addresses are banned"},
+		{"behind who goes on", "192.0.2.7", "", sets("-A INPUT", "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n-A INPUT -i lo -j ACCEPT\n-A INPUT"), check.Pass, "1 addresses are banned"},
+		{"behind the end of its chain", "192.0.2.7", "", map[string]string{isInstalled + "iptables": "installed 1\n", "iptables -S": "-A INPUT -p tcp -j f2b\n-A f2b -j RETURN\n-A f2b -s 192.0.2.7/32 -j DROP\n"}, check.Fail, "lets it in"},
 		{"nothing leads to the rule", "192.0.2.7", "", sets("-A INPUT", "-A mine"), check.Fail, "lets it in"},
 		{"an exception of the set", "192.0.2.7", "", sets("192.0.2.7 timeout 599", "192.0.2.7 nomatch"), check.Fail, "lets it in"},
 		{"the sets are not seen", "192.0.2.7", "", map[string]string{isInstalled + "iptables": "installed 1\n", "iptables -S": setRule}, check.Unknown, "not seen whether the kernel drops it"},
@@ -143,6 +153,7 @@ func TestWhomFail2banDrops(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := texts{files: map[string]host.FileState{"/etc/os-release": debian}, said: map[string]string{
+				"ss -Hlntup": "tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:((\"sshd\",pid=1,fd=3))\n", showUnit + "ssh.socket": "LoadState=not-found\n",
 				isInstalled + "fail2ban": "installed 1.0.2\n", isInstalled + "iptables": "no", showUnit + "fail2ban.service": enabled, "fail2ban-client status": "`- Jail list:\trecidive, sshd\n",
 				"nft list ruleset": tt.rules, log: at(now), journal: entry(now), "fail2ban-client get logtarget": "Current logging target is:\n`- /var/log/auth.log\n",
 			}}

@@ -82,10 +82,10 @@ func (f *Facts) Filter(ipv6 bool) ([]string, error) {
 
 var escaped = strings.NewReplacer(`\\`, "", `\"`, "")
 
-// Dropped are the addresses whose packets a rule of iptables' drops, if only at some
-// ports, by themselves or as members of a set of ipset's, which nft does not list. None
-// where there is no iptables.
-func (f *Facts) Dropped(ipv6 bool) (addresses []string, err error) {
+// Dropped are the addresses from which nothing comes in at a port of TCP's by rules of
+// iptables', by themselves or as members of a set of ipset's, which nft does not list.
+// None where there is no iptables.
+func (f *Facts) Dropped(ipv6 bool, port int) (addresses []string, err error) {
 	there, err := f.Installed("iptables")
 	if err != nil || !there {
 		return nil, err
@@ -96,26 +96,30 @@ func (f *Facts) Dropped(ipv6 bool) (addresses []string, err error) {
 	}
 	chains, seen := filterRules(lines), map[string]bool{}
 	var sets []string
-	var walk func(chain string)
-	walk = func(chain string) {
+	var walk func(chain string) (open bool)
+	walk = func(chain string) (open bool) { // to everybody
 		if seen[chain] {
-			return
+			return false
 		}
 		seen[chain] = true
 		for _, r := range chains[chain] {
-			to := r.is("-j", "-g")
-			walk(to)
-			if to != "DROP" && to != "REJECT" || slices.ContainsFunc(r.word, func(w string) bool { return slices.Contains(sometimes, w) }) {
-				continue
-			}
-			set := r.is("--match-set")
-			switch i := slices.Index(r.word, "--match-set"); {
-			case i < 0 && r.is("-s") != "":
-				addresses = append(addresses, r.is("-s"))
-			case set != "" && r.is("-s") == "" && i+2 < len(r.word) && r.word[i+2] == "src" && !slices.Contains(r.word[i+1:], "--match-set"):
-				sets = append(sets, set)
+			to, source, set := r.is("-j", "-g"), r.is("-s"), r.is("--match-set")
+			switch {
+			case !r.always(port) || source != "" && set != "":
+			case to == "DROP" || to == "REJECT":
+				if source != "" {
+					addresses = append(addresses, source)
+				} else if set != "" {
+					sets = append(sets, set)
+				}
+			case source != "" || set != "":
+			case to == "ACCEPT" || walk(to):
+				return true
+			case to == "RETURN":
+				return false
 			}
 		}
+		return false
 	}
 	if walk("INPUT"); len(sets) == 0 {
 		return addresses, nil
@@ -130,8 +134,38 @@ func (f *Facts) Dropped(ipv6 bool) (addresses []string, err error) {
 	return addresses, err
 }
 
-// sometimes are modules by which a rule is not about every packet of somebody's.
-var sometimes = []string{"limit", "hashlimit", "statistic", "recent", "time", "connlimit"}
+// always reports a rule about every packet to a port of TCP's from those senders whom it
+// names, or from everybody: it says nothing else of them.
+func (r filterRule) always(port int) bool {
+	for i := 2; i+1 < len(r.word); i += 2 {
+		switch option, value := r.word[i], r.word[i+1]; option {
+		case "-j", "-g":
+			return true
+		case "-s", "--comment":
+		case "-p":
+			if value != "tcp" && value != "all" {
+				return false
+			}
+		case "-m":
+			if !slices.Contains([]string{"tcp", "multiport", "set", "comment"}, value) {
+				return false
+			}
+		case "--dport", "--dports":
+			ports, ok := portSpans(value)
+			at := numbers(port, port)
+			if !ok || !slices.ContainsFunc(ports, func(s span) bool { return !at.from.less(s.from) && !s.to.less(at.to) }) {
+				return false
+			}
+		case "--match-set": // and what of theirs is looked for there; of two sets both would have to have them
+			if i++; i+1 >= len(r.word) || r.word[i+1] != "src" || slices.Contains(r.word[i:], option) {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return false
+}
 
 // NFTStatements are what nftables.service gives the kernel when the machine starts:
 // the statements of the files that it names, and of those that they include, without

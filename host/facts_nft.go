@@ -114,6 +114,20 @@ func within(words []string, p netip.Prefix) bool {
 	})
 }
 
+// among is within for many words and many questions.
+func among(words []string) func(netip.Prefix) bool {
+	single := map[netip.Prefix]bool{}
+	var rest []string
+	for _, word := range words {
+		if p, err := prefix(word); err == nil && p.IsSingleIP() {
+			single[p] = true
+		} else {
+			rest = append(rest, word)
+		}
+	}
+	return func(p netip.Prefix) bool { return single[p] || within(rest, p) }
+}
+
 // prefix reads a network, or an address as one.
 func prefix(word string) (netip.Prefix, error) {
 	if a, err := netip.ParseAddr(word); err == nil {

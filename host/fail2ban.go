@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ringwall/ringwall/check"
@@ -310,24 +311,36 @@ func judgeDropped(name string, j Jail, f *Facts) check.Finding {
 	for _, table := range tables {
 		dropped = append(dropped, table.Dropped()...)
 	}
-	held := map[string]bool{}
-	for _, word := range dropped {
-		held[word] = true
+	type way struct {
+		ipv6 bool
+		port int
 	}
+	others := map[way]func(netip.Prefix) bool{}
+	held, ssh := among(dropped), sync.OnceValues(f.SSHPorts)
 	for _, address := range j.Banned {
 		p, err := prefix(address)
 		if err != nil {
 			return check.Unseen("the jail %s bans %q", name, address)
 		}
-		if held[address] || within(dropped, p) {
+		if held(p) {
 			continue
 		}
-		others, err := f.Dropped(p.Addr().Is6())
+		ports, err := ssh()
+		for _, port := range ports {
+			w := way{p.Addr().Is6(), port}
+			if others[w] == nil {
+				addresses, derr := f.Dropped(w.ipv6, w.port)
+				if err = derr; err != nil {
+					break
+				}
+				others[w] = among(addresses)
+			}
+			if !others[w](p) {
+				return check.Failed(fmt.Sprintf("the jail %s bans %s, and the kernel lets it in at port %d", name, address, port), "the kernel drops whom fail2ban bans", "systemctl restart fail2ban")
+			}
+		}
 		if err != nil {
 			return check.Unseen("the jail %s bans %s, and it is not seen whether the kernel drops it: %v", name, address, err)
-		}
-		if !within(others, p) {
-			return check.Failed("the jail "+name+" bans "+address+", and the kernel lets it in", "the kernel drops whom fail2ban bans", "systemctl restart fail2ban")
 		}
 	}
 	return check.Finding{Verdict: check.Pass}
