@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -279,7 +280,12 @@ func (m *Machine) uplinks(ctx context.Context) (out uplinks) {
 		}
 	}
 	for _, line := range lines(six) { // destination, its length, 7 more, interface; lo is what leads nowhere
-		if word := strings.Fields(string(line)); len(word) > 9 && strings.Trim(word[0]+word[1], "0") == "" && word[9] != "lo" {
+		word := strings.Fields(string(line))
+		if len(word) < 10 || word[9] == "lo" {
+			continue
+		}
+		// A default route, or a tunnel's, which has halves of it, or 2000::/3.
+		if bits, err := strconv.ParseUint(word[1], 16, 8); err == nil && bits <= 4 {
 			out = append(out, word[9])
 		}
 	}

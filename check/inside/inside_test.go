@@ -83,6 +83,7 @@ func TestEveryCheck(t *testing.T) {
 				"all uplinks":  {files: routed(tcpHead + all), commands: ufw(t, "-A ufw-user-input -i eth+ -j ACCEPT", "")},
 				"any nftables": {files: routed(tcpHead + all), commands: nft("inet", "drop", nftThrough(`"et*"`))},
 				"for IPv6":     {files: more(routed(tcpHead+all), "proc/net/ipv6_route", strings.Repeat("0", 32)+" 00 "+strings.Repeat("0", 32)+" 00 fe800000000000000000000000000001 00000400 1 0 00000003 ens4\n"), commands: nft("inet", "drop", nftThrough(`"ens4"`))},
+				"half of IPv6": {files: more(routed(tcpHead+all), "proc/net/ipv6_route", "8"+strings.Repeat("0", 31)+" 01 "+strings.Repeat("0", 32)+" 00 fe800000000000000000000000000001 00000400 1 0 00000003 ens4\n"), commands: nft("inet", "drop", nftThrough(`"ens4"`))},
 				"by a rule":    {files: routed(tcpHead + all), commands: more(ufw(t, "-A ufw-user-input -i eth1 -j ACCEPT", ""), "ip -4", "default via 192.0.2.1 dev eth0 \ndefault table 100 \\\tnexthop via 203.0.113.1 dev eth1 weight 1 \nunreachable default table 9\n")},
 				"no routes":    {files: routed(tcpHead + all), commands: more(ufw(t, "-A ufw-user-input -i eth1 -j ACCEPT", ""), "ip -4", "fails")},
 				"untracked":    {files: routed(tcpHead + all), commands: ufw(t, "-A ufw-user-input -m conntrack --ctstate RELATED,ESTABLISHED,UNTRACKED -j ACCEPT", "")},
