@@ -14,38 +14,24 @@ import (
 	"time"
 
 	"github.com/ringwall/ringwall/edge"
+	"github.com/ringwall/ringwall/internal/porttest"
 )
 
 // rawAPI answers every request of a connection at once, in as little time as
 // can be, so that what is measured is the proxy.
 func rawAPI(tb testing.TB, answer string) (address string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { l.Close() })
-	go func() {
+	return "http://" + porttest.Serve(tb, func(c net.Conn) {
+		buf := make([]byte, 8<<10)
 		for {
-			c, err := l.Accept()
-			if err != nil {
+			n, err := c.Read(buf)
+			if err != nil || !strings.HasSuffix(string(buf[:n]), "\r\n\r\n") {
 				return
 			}
-			go func() {
-				defer c.Close()
-				buf := make([]byte, 8<<10)
-				for {
-					n, err := c.Read(buf)
-					if err != nil || !strings.HasSuffix(string(buf[:n]), "\r\n\r\n") {
-						return
-					}
-					if _, err := io.WriteString(c, answer); err != nil {
-						return
-					}
-				}
-			}()
+			if _, err := io.WriteString(c, answer); err != nil {
+				return
+			}
 		}
-	}()
-	return "http://" + l.Addr().String()
+	})
 }
 
 const benchAnswer = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: Mon, 02 Nov 2026 08:30:00 GMT\r\nContent-Length: 27\r\n\r\n" +

@@ -82,9 +82,10 @@ func (f *Facts) Filter(ipv6 bool) ([]string, error) {
 
 var escaped = strings.NewReplacer(`\\`, "", `\"`, "")
 
-// Dropped are the addresses from which nothing comes in at a port of TCP's by rules of
-// iptables', by themselves or as members of a set of ipset's, which nft does not list.
-// None where there is no iptables.
+// Dropped are the addresses that rules of iptables' drop at a port of TCP's, by themselves
+// or as members of a set of ipset's, which nft does not list, before a rule lets everybody
+// in there. What lets in some of everybody before, as those of one interface, is not
+// looked at. None where there is no iptables.
 func (f *Facts) Dropped(ipv6 bool, port int) (addresses []string, err error) {
 	there, err := f.Installed("iptables")
 	if err != nil || !there {
